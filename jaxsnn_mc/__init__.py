@@ -1,0 +1,31 @@
+"""Differentiable simulation of multi-compartment spiking neurons in JAX.
+
+The data flows one way: compartments and couplings make a `Neuron`; mechanisms placed on it give
+currents, states and events; a step method integrates the flow between events; `simulate` scans it
+and returns a `Solution`. Units throughout: ms, mV, pF, nS, pA.
+"""
+
+from ._xla import raise_loop_threshold
+
+raise_loop_threshold()  # before anything starts JAX's backend
+
+from .inputs import SampledCurrent as SampledCurrent  # noqa: E402
+from .inputs import SpikeTrain as SpikeTrain  # noqa: E402
+from .inputs import StepCurrent as StepCurrent  # noqa: E402
+from .mechanism import Mechanism as Mechanism  # noqa: E402
+from .mechanism import parameter as parameter  # noqa: E402
+from .mechanisms import LIF as LIF  # noqa: E402
+from .mechanisms import AdEx as AdEx  # noqa: E402
+from .mechanisms import CurrentSynapse as CurrentSynapse  # noqa: E402
+from .mechanisms import Leak as Leak  # noqa: E402
+from .methods import ImplicitEuler as ImplicitEuler  # noqa: E402
+from .methods import Splitting as Splitting  # noqa: E402
+from .methods import StepMethod as StepMethod  # noqa: E402
+from .neuron import Compartment as Compartment  # noqa: E402
+from .neuron import Neuron as Neuron  # noqa: E402
+from .neuron import NeuronState as NeuronState  # noqa: E402
+from .simulate import simulate as simulate  # noqa: E402
+from .solution import Diagnostics as Diagnostics  # noqa: E402
+from .solution import Solution as Solution  # noqa: E402
+
+__version__ = "0.1.0"

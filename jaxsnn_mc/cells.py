@@ -1,0 +1,171 @@
+"""A neuron laid out for the inner loop.
+
+Small trees are *unrolled*: values over compartments are tuples of scalars, and a mechanism is one
+part for each compartment that holds it. Large trees are *stacked*: values are arrays (N,), a
+mechanism is one part, and its compartments are runs of neighbouring indices, so that neither the
+loop nor its transpose needs an index array (XLA then compiles the whole loop into one function).
+"""
+
+from typing import NamedTuple, TypeAlias
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from .hines import Values
+from .mechanism import Mechanism, State
+from .neuron import Neuron, NeuronState
+
+UNROLLED_UP_TO = 24
+"""Compartments. Beyond it the compile time of unrolled elimination outweighs its speed."""
+
+Where: TypeAlias = int | tuple[tuple[int, int], ...]
+"""Internal positions of a part: one compartment (unrolled) or runs start:stop (stacked)."""
+
+
+class Part(eqx.Module):
+    """A mechanism in its place: `group`, its index in the neuron, and `members` there."""
+
+    mechanism: Mechanism
+    where: Where = eqx.field(static=True)
+    group: int = eqx.field(static=True)
+    members: tuple[int, ...] = eqx.field(static=True)
+
+    @property
+    def fires(self) -> bool:
+        return type(self.mechanism).event is not Mechanism.event
+
+
+class Cells(eqx.Module):
+    """The compartments in internal order: `c_m` (pF), `g` to the parent (nS), and the parts."""
+
+    parent: tuple[int, ...] = eqx.field(static=True)
+    c_m: Values
+    g: Values
+    parts: tuple[Part, ...]
+
+    @property
+    def unrolled(self) -> bool:
+        return isinstance(self.c_m, tuple)
+
+    @property
+    def firing(self) -> list[Part]:
+        """The parts with events, in the order of `margins`."""
+        return [part for part in self.parts if part.fires]
+
+
+class CellState(NamedTuple):
+    """The state in the loop: voltages (mV) and the state of each part."""
+
+    v: Values
+    parts: tuple[State, ...]
+
+
+def lay_out(neuron: Neuron) -> Cells:
+    """The neuron (without batch axes) in the layout that suits its size."""
+    unrolled = neuron.tree.size <= UNROLLED_UP_TO
+    order, edge = np.array(neuron.tree.order), np.array(neuron.tree.edge)
+    g = jnp.zeros_like(neuron.c_m)
+    if len(order) > 1:
+        g = jnp.concatenate([g[:1], neuron.g[edge[1:]]])
+    parts = []
+    for k, places in enumerate(_places(neuron)):
+        for where, members in _pieces(places, unrolled):
+            parts.append(Part(_pick(neuron.mechanisms[k], where, members), where, k, members))
+    return Cells(
+        neuron.tree.parent,
+        spread(neuron.c_m[order], unrolled),
+        spread(g, unrolled),
+        tuple(parts),
+    )
+
+
+def lay_out_state(neuron: Neuron, cells: Cells, state: NeuronState) -> CellState:
+    """A neuron's state in the layout of its cells."""
+    v = spread(state.v[np.array(neuron.tree.order)], cells.unrolled)
+    return CellState(
+        v, tuple(_pick(state.mechanisms[p.group], p.where, p.members) for p in cells.parts)
+    )
+
+
+def collect_state(neuron: Neuron, cells: Cells, x: CellState) -> NeuronState:
+    """The inverse of `lay_out_state`."""
+    back = np.argsort(np.array(neuron.tree.order))
+    v = jnp.stack(x.v) if cells.unrolled else x.v
+    groups = []
+    for k in range(len(neuron.mechanisms)):
+        mine = [(p, s) for p, s in zip(cells.parts, x.parts, strict=True) if p.group == k]
+        members = np.argsort(np.concatenate([p.members for p, _ in mine]))
+        states = [jax.tree.map(jnp.atleast_1d, s) for _, s in mine]
+        groups.append(jax.tree.map(lambda *s, m=members: jnp.concatenate(s)[m], *states))
+    return NeuronState(v[back], tuple(groups))
+
+
+def spread(x: Array, unrolled: bool) -> Values:
+    """An array (N,) as values."""
+    return tuple(x[i] for i in range(x.shape[0])) if unrolled else x
+
+
+def take(values: Values, where: Where) -> Array:
+    """The values at a part's compartments."""
+    if isinstance(where, int):
+        return values[where]
+    pieces = [values[a:b] for a, b in where]
+    return pieces[0] if len(pieces) == 1 else jnp.concatenate(pieces)
+
+
+def put(values: Values, where: Where, x: Array) -> Values:
+    """The values with a part's compartments set to `x`."""
+    if isinstance(where, int):
+        return (*values[:where], x, *values[where + 1 :])
+    start = 0
+    for a, b in where:
+        values = values.at[a:b].set(x[start : start + b - a])
+        start += b - a
+    return values
+
+
+def add(values: Values, where: Where, x: Array) -> Values:
+    """The values with `x` added at a part's compartments."""
+    return put(values, where, take(values, where) + x)
+
+
+def internal(neuron: Neuron) -> np.ndarray:
+    """The internal position (N,) of each of the user's compartments."""
+    return np.argsort(np.array(neuron.tree.order))
+
+
+def firing_sources(neuron: Neuron) -> tuple[tuple[str, str], ...]:
+    """The (compartment, mechanism) of each event margin, in the order of `margins`."""
+    return tuple(
+        (neuron.names[neuron.placements[k][member]], neuron.mechanisms[k].key)
+        for k, places in enumerate(_places(neuron))
+        if type(neuron.mechanisms[k]).event is not Mechanism.event
+        for _, member in places
+    )
+
+
+def _places(neuron: Neuron) -> list[list[tuple[int, int]]]:
+    """For each mechanism, (internal position, member) sorted by position."""
+    at = internal(neuron)
+    return [
+        sorted((int(at[i]), member) for member, i in enumerate(where))
+        for where in neuron.placements
+    ]
+
+
+def _pieces(places: list[tuple[int, int]], unrolled: bool):
+    if unrolled:
+        return [(position, (member,)) for position, member in places]
+    positions = [position for position, _ in places]
+    starts = [p for p in positions if p - 1 not in set(positions)]
+    stops = [p + 1 for p in positions if p + 1 not in set(positions)]
+    return [(tuple(zip(starts, stops, strict=True)), tuple(member for _, member in places))]
+
+
+def _pick(tree, where: Where, members: tuple[int, ...]):
+    """The members' numbers: scalars when unrolled, arrays (k,) when stacked."""
+    index = members[0] if isinstance(where, int) else np.array(members)
+    return jax.tree.map(lambda x: x[index], tree)

@@ -1,0 +1,254 @@
+"""Events inside a step: where a margin crosses zero, the jump, and the rest of the step.
+
+A step without events is one flow. Only when something fires somewhere (or an iteration has not
+converged) is the step resolved: the flow is repeated up to the located crossing, the jump applied,
+and the rest of the step run from there, for up to `max_events` events in their order in time.
+"""
+
+from collections.abc import Callable
+from functools import reduce
+from typing import NamedTuple, TypeAlias
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Bool, Float, Int
+
+from .cells import Cells, CellState, put, take
+from .hines import Values
+from .methods import StepMethod
+
+External: TypeAlias = Callable[[Array, Array], Values]
+"""The mean external currents (pA) from a time in the step, for a duration (both ms)."""
+
+LOCATE_ITERATIONS = 4
+"""Safeguarded Newton iterations for the time of an event, besides a first and a last one."""
+
+
+class Log(NamedTuple):
+    """What a run has to report of its events, for each of the E margins of a neuron.
+
+    `times`: S slots of event times (ms) within the present chunk of steps, inf where empty;
+    `in_chunk` and `count`: events in the chunk and in all; `lost`: steps with more events than can
+    be resolved; `unconverged`: steps with an iteration error above tolerance, `first_step` and
+    `compartment` (internal position) of the first one, `worst` error (mV).
+    """
+
+    times: Float[Array, "S E"]
+    in_chunk: Int[Array, " E"]
+    count: Int[Array, " E"]
+    lost: Int[Array, ""]
+    unconverged: Int[Array, ""]
+    first_step: Int[Array, ""]
+    compartment: Int[Array, ""]
+    worst: Float[Array, ""]
+
+
+def empty_log(cells: Cells, slots: int) -> Log:
+    """A log with nothing in it."""
+    dtype = jnp.result_type(*jax.tree.leaves(cells.c_m))
+    n = sum(len(part.members) for part in cells.firing)
+    zero = jnp.zeros((), jnp.int32)
+    none = jnp.zeros(n, jnp.int32)
+    times = jnp.full((slots, n), jnp.inf, dtype)
+    return Log(times, none, none, zero, zero, zero - 1, zero - 1, jnp.zeros((), dtype))
+
+
+def margins(cells: Cells, x: CellState) -> Float[Array, " E"]:
+    """The event margins of all parts, positive where one fires."""
+    values = [
+        jnp.atleast_1d(part.mechanism.event(state, take(x.v, part.where)))
+        for part, state in zip(cells.parts, x.parts, strict=True)
+        if part.fires
+    ]
+    return jnp.concatenate(values) if values else jnp.zeros(0)
+
+
+def jump(cells: Cells, x: CellState, fires: Bool[Array, " E"]) -> CellState:
+    """The state after the jumps of the events that fire."""
+    v, parts, start = x.v, [], 0
+    for part, state in zip(cells.parts, x.parts, strict=True):
+        if part.fires:
+            mine = fires[start : start + len(part.members)]
+            mine = mine[0] if isinstance(part.where, int) else mine
+            start += len(part.members)
+            old = take(v, part.where)
+            after, new = part.mechanism.jump(state, old)
+            state = jax.tree.map(lambda a, b, m=mine: jnp.where(m, a, b), after, state)
+            v = put(v, part.where, jnp.where(mine, new, old))
+        parts.append(state)
+    return CellState(v, tuple(parts))
+
+
+def step(
+    cells: Cells,
+    method: StepMethod,
+    x: CellState,
+    external: External,
+    t: Array,
+    dt: Array,
+    log: Log,
+    chunk_time: Array,
+    index: Array,
+    max_events: int,
+) -> tuple[CellState, Log]:
+    """One step of `dt` from time `t` (ms), events included."""
+    after, error = method.flow(cells, x, external(t, dt), dt, careful=False)
+    fires = reduce(
+        jnp.logical_or,
+        [jnp.any(m > 0) for m in _separate_margins(cells, after)],
+        jnp.array(False),
+    )
+    hard = reduce(
+        jnp.logical_or, [jnp.any(e > method.tolerance) for e in jax.tree.leaves(error)], fires
+    )
+    hard = lax.stop_gradient(hard)
+
+    def resolve(x, after, log):
+        resolved, new_log = _resolve(
+            cells, method, x, external, t, dt, log, chunk_time, index, max_events
+        )
+        return _where(hard, (resolved, new_log), (after, log))
+
+    return lax.cond(_any_in_batch(hard), resolve, lambda x, after, log: (after, log), x, after, log)
+
+
+def _resolve(cells, method, x, external, t, dt, log, chunk_time, index, max_events):
+    """The step again with its events, each lane of a batch on its own."""
+
+    def until_event(x, elapsed, log, last):
+        """To the end of the step, or to and past the first event in it."""
+
+        def flow(cells, x, h):
+            return method.flow(cells, x, external(t + elapsed, h), h, careful=True)
+
+        left = dt - elapsed
+        after, error = flow(cells, x, left)
+        m0, m1 = lax.stop_gradient((margins(cells, x), margins(cells, after)))
+        fires = jnp.any((m0 >= 0) | (m1 > 0)) & ~last
+
+        def past_event(x, elapsed, log):
+            which, h, at = locate(cells, x, flow, m0, left)
+            return (
+                jump(cells, at, which),
+                elapsed + h,
+                _record(log, which, chunk_time + elapsed + h),
+            )
+
+        fired = _branch(fires, past_event, (x, elapsed, log))
+        x, elapsed, log = _where(fires, fired, (after, elapsed, log))
+        return x, elapsed, log, error, ~fires
+
+    def until_done(carry, k):
+        x, elapsed, log, error, done = carry
+        new = _branch(
+            ~done, lambda *c: until_event(*c[:3], k == max_events), (x, elapsed, log, error, done)
+        )
+        return _where(done, carry, new), None
+
+    error = jax.tree.map(jnp.zeros_like, x.v)
+    start = (x, jnp.zeros_like(dt), log, error, jnp.array(False))
+    (after, _, log, error, _), _ = lax.scan(until_done, start, jnp.arange(max_events + 1))
+    lost = jnp.any(margins(cells, after) > 0)
+    log = log._replace(lost=log.lost + lost)
+    return after, _report(log, lax.stop_gradient(error), method.tolerance, index)
+
+
+def locate(
+    cells: Cells, x: CellState, flow: Callable, m0: Float[Array, " E"], left: Array
+) -> tuple[Bool[Array, " E"], Array, CellState]:
+    """The first event of a flow: which one, its time h in 0 to left (ms), and the state there.
+
+    Newton runs from the end of the step (where an upstroke, continued linearly in time beyond its
+    peak, points straight at its crossing), kept inside a shrinking bracket. Its last step is
+    differentiated with a constant slope: by the implicit function theorem h then has the
+    derivative of the true crossing, and the state that of the state there.
+    """
+
+    def slopes(cells, x, h):
+        """The state and margins after h, and their rates of change with h."""
+        (end, _), (rate, _) = jax.jvp(lambda h: flow(cells, x, h), (h,), (jnp.ones_like(h),))
+        m, slope = jax.jvp(lambda x: margins(cells, x), (end,), (rate,))
+        return end, rate, m, jnp.maximum(slope, 1e-12)
+
+    fixed = lax.stop_gradient((cells, x))
+    last = lax.stop_gradient(left)
+    _, _, m1, slope = slopes(*fixed, last)
+    times = jnp.where(m0 >= 0, 0.0, jnp.where(m1 > 0, last - m1 / slope, jnp.inf))
+    which = jnp.arange(times.shape[0]) == jnp.argmin(times)
+    at_once = jnp.any(which & (m0 >= 0))
+
+    def pick(values):
+        return jnp.sum(jnp.where(which, values, 0.0))
+
+    def newton(_, carry):
+        h, low, high = carry
+        _, _, m, slope = slopes(*fixed, h)
+        m, slope = pick(m), pick(slope)
+        low, high = jnp.where(m > 0, low, h), jnp.where(m > 0, h, high)
+        new = h - m / slope
+        return jnp.where((new > low) & (new < high), new, 0.5 * (low + high)), low, high
+
+    h = jnp.clip(pick(jnp.where(jnp.isfinite(times), times, last)), 0.0, last)
+    h, _, _ = lax.fori_loop(0, LOCATE_ITERATIONS, newton, (h, jnp.zeros_like(h), last))
+    h = jnp.where(at_once, 0.0, h)
+    at, rate, m, slope = slopes(cells, x, h)
+    rate, slope = lax.stop_gradient((rate, slope))
+    late = jnp.where(at_once, 0.0, -pick(m) / pick(slope))
+    at = jax.tree.map(lambda y, dy: y + late * dy, at, rate)
+    return which, h + late, at
+
+
+def _record(log: Log, which: Bool[Array, " E"], time: Array) -> Log:
+    slot = jnp.arange(log.times.shape[0])[:, None] == log.in_chunk
+    return log._replace(
+        times=jnp.where(slot & which, time, log.times),
+        in_chunk=log.in_chunk + which,
+        count=log.count + which,
+    )
+
+
+def _report(log: Log, error: Values, tolerance: float, index: Array) -> Log:
+    """Notes a step whose iteration ended with an error above tolerance."""
+    errors = jnp.stack(error) if isinstance(error, tuple) else error
+    worst = jnp.max(errors)
+    bad = ~(worst <= tolerance)
+    first = bad & (log.unconverged == 0)
+    return log._replace(
+        unconverged=log.unconverged + bad,
+        first_step=jnp.where(first, index, log.first_step),
+        compartment=jnp.where(first, jnp.argmax(errors).astype(jnp.int32), log.compartment),
+        worst=jnp.where(bad, jnp.maximum(worst, log.worst), log.worst),
+    )
+
+
+def _separate_margins(cells: Cells, x: CellState) -> list[Array]:
+    return [
+        part.mechanism.event(state, take(x.v, part.where))
+        for part, state in zip(cells.parts, x.parts, strict=True)
+        if part.fires
+    ]
+
+
+def _branch(predicate: Array, go: Callable, carry: tuple) -> tuple:
+    """go(*carry) if the predicate holds, or under vmap if it holds anywhere, else the carry."""
+    return lax.cond(_any_in_batch(predicate), go, lambda *c: c, *carry)
+
+
+def _where(condition, a, b):
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), a, b)
+
+
+@jax.custom_batching.custom_vmap
+def _any_in_batch(predicate: Array) -> Array:
+    """The predicate, or under vmap whether it holds anywhere in the batch.
+
+    A `cond` on it stays a branch under vmap: the batch takes the long way only when one of its
+    members must (and each member then selects its own result).
+    """
+    return predicate
+
+
+@_any_in_batch.def_vmap
+def _any_in_batch_vmap(size, batched, predicate):
+    return _any_in_batch(jnp.any(predicate, axis=0)), False

@@ -1,0 +1,181 @@
+"""What drives a neuron from outside: currents and spike trains.
+
+A current says its mean over any part of a step (`mean`) or, if it is sampled, over each step
+(`per_step`). A spike train says the weight that arrives at the start of each step.
+"""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from .mechanism import Mechanism, as_float, check_bounds
+from .neuron import Neuron
+
+
+class StepCurrent(eqx.Module):
+    """A constant current of `amplitude` (pA) into a compartment from `start` to `stop` (ms).
+
+    By default it lasts for the whole run. Its edges need not lie on the grid.
+    """
+
+    compartment: str = eqx.field(static=True)
+    amplitude: Array = eqx.field(converter=as_float)
+    start: Array | None = eqx.field(
+        converter=lambda t: None if t is None else as_float(t), default=None
+    )
+    stop: Array | None = eqx.field(
+        converter=lambda t: None if t is None else as_float(t), default=None
+    )
+
+    def __check_init__(self):
+        check_bounds(
+            f"The amplitude of the current into {self.compartment!r}", self.amplitude, "pA"
+        )
+
+    @property
+    def ndims(self) -> "StepCurrent":
+        """The number of axes of each leaf without a batch axis."""
+        return jax.tree.map(lambda _: 0, self)
+
+    def check(self, neuron: Neuron, t_max: float, dt: float) -> None:
+        """Raises ValueError for an unknown compartment or times outside the run."""
+        neuron.tree.index(self.compartment)
+        where = f"the current into {self.compartment!r}"
+        _check_within(f"The start of {where}", self.start, t_max)
+        _check_within(f"The stop of {where}", self.stop, t_max, last=True)
+        if _known(self.start) and _known(self.stop) and np.any(self.start >= self.stop):
+            raise ValueError(f"The stop of {where} must be after its start, {_range(self.start)}.")
+
+    def mean(self, t: Array, h: Array) -> Array:
+        """The mean current (pA) over t to t + h (ms)."""
+        h = jnp.maximum(h, 1e-30)
+        before = 1.0 if self.stop is None else jnp.clip((self.stop - t) / h, 0.0, 1.0)
+        after = 0.0 if self.start is None else jnp.clip((self.start - t) / h, 0.0, 1.0)
+        return self.amplitude * (before - after)
+
+
+class SampledCurrent(eqx.Module):
+    """A current (pA) with `values` (M,) at the times 0, dt, 2 dt, ... (ms), linear in between.
+
+    The last sample holds for another `dt`. Samples finer than the step are refused: average them.
+    """
+
+    compartment: str = eqx.field(static=True)
+    values: Array = eqx.field(converter=as_float)
+    dt: float = eqx.field(static=True)
+
+    def __check_init__(self):
+        if self.values.ndim < 1 or self.values.shape[-1] < 2:
+            raise ValueError(f"A sampled current has 2 samples at least, got {self.values.shape}.")
+        check_bounds(f"A sample of the current into {self.compartment!r}", self.values, "pA")
+        if not self.dt > 0:
+            raise ValueError(f"The dt of a sampled current must be positive (ms), got {self.dt!r}.")
+
+    @property
+    def ndims(self) -> "SampledCurrent":
+        """The number of axes of each leaf without a batch axis."""
+        return jax.tree.map(lambda _: 1, self)
+
+    def check(self, neuron: Neuron, t_max: float, dt: float) -> None:
+        """Raises ValueError for an unknown compartment, too few samples or too fine ones."""
+        neuron.tree.index(self.compartment)
+        lasts = self.values.shape[-1] * self.dt
+        if lasts < t_max * (1 - 1e-9):
+            raise ValueError(
+                f"The sampled current into {self.compartment!r} lasts {lasts:g} ms, the run "
+                f"{t_max:g} ms; give more samples or shorten the run."
+            )
+        if self.dt < dt * (1 - 1e-9):
+            raise ValueError(
+                f"The samples of the current into {self.compartment!r} are {self.dt:g} ms apart, "
+                f"finer than the step of {dt:g} ms; average them over the steps or lower dt."
+            )
+
+    def per_step(self, n_steps: int, dt: Array) -> Array:
+        """The mean current (pA) over each step (n_steps,): its value at the midpoint."""
+        at = (jnp.arange(n_steps) + 0.5) * (dt / self.dt)
+        return jnp.interp(at, jnp.arange(self.values.shape[0]), self.values)
+
+
+class SpikeTrain(eqx.Module):
+    """Input spikes into a synapse of a compartment at `times` (M,) ms with `weights` (M,) or scalar.
+
+    The unit of a weight is the synapse's (pA for CurrentSynapse). Times need not lie on the grid: a
+    spike is shared between the two step boundaries around it so that its charge and its mean time
+    are kept (second order). A time of inf is no spike: it pads trains of different lengths.
+    """
+
+    compartment: str = eqx.field(static=True)
+    times: Array = eqx.field(converter=as_float)
+    weights: Array = eqx.field(converter=as_float)
+    synapse: str = eqx.field(static=True, default="CurrentSynapse")
+
+    def __init__(self, compartment: str, times: Any, weights: Any, synapse: str = "CurrentSynapse"):
+        self.compartment, self.synapse = compartment, synapse
+        self.times, weights = as_float(times), as_float(weights)
+        if self.times.ndim < 1:
+            raise ValueError(f"The times of a spike train are an array, got {times!r}.")
+        self.weights = weights if weights.ndim else jnp.full(self.times.shape[-1:], weights)
+        if self.weights.shape[-1:] != self.times.shape[-1:]:
+            raise ValueError(
+                f"The spike train into {compartment!r} has {self.times.shape[-1]} times and "
+                f"{self.weights.shape[-1]} weights; give one weight for each time, or one for all."
+            )
+        check_bounds(f"A weight of the spike train into {compartment!r}", self.weights, "pA or nS")
+
+    @property
+    def ndims(self) -> "SpikeTrain":
+        """The number of axes of each leaf without a batch axis."""
+        return jax.tree.map(lambda _: 1, self)
+
+    def check(self, neuron: Neuron, t_max: float, dt: float) -> None:
+        """Raises ValueError for an unknown compartment or synapse and for times outside the run."""
+        k, _ = neuron.find(self.compartment, self.synapse)
+        if type(neuron.mechanisms[k]).receive is Mechanism.receive:
+            raise ValueError(
+                f"{self.compartment}.{self.synapse} is no synapse: it takes no spikes."
+            )
+        if _known(self.times):
+            times = np.asarray(self.times)
+            times = times[times != np.inf]
+            _check_within(f"A time of the spike train into {self.compartment!r}", times, t_max)
+
+    def per_step(self, n_steps: int, dt: Array) -> Array:
+        """The weight that arrives at the start of each step (n_steps,)."""
+        real = jnp.isfinite(self.times)
+        at = jnp.where(real, self.times, 0.0) / dt
+        step = jnp.floor(jax.lax.stop_gradient(at))
+        late = at - step
+        weights = jnp.where(real, self.weights, 0.0)
+        step = step.astype(jnp.int32)
+        drive = jnp.zeros(n_steps + 1, weights.dtype)
+        return drive.at[step].add(weights * (1.0 - late)).at[step + 1].add(weights * late)[:-1]
+
+
+Input = StepCurrent | SampledCurrent | SpikeTrain
+
+
+def _known(value: Any) -> bool:
+    return value is not None and not isinstance(value, jax.core.Tracer)
+
+
+def _check_within(what: str, value: Any, t_max: float, last: bool = False) -> None:
+    if not _known(value):
+        return
+    times = np.asarray(value)
+    late = times > t_max * (1 + 1e-6) if last else times >= t_max
+    bad = times[(times < 0) | late | np.isnan(times)]
+    if bad.size:
+        raise ValueError(
+            f"{what} must lie inside the run, 0 to {t_max:g} ms, got {bad.ravel()[0]:g}; change it "
+            "or lengthen the run."
+        )
+
+
+def _range(value: Array) -> str:
+    x = np.asarray(value)
+    return f"{x.min():g}" if x.min() == x.max() else f"{x.min():g} to {x.max():g}"

@@ -1,0 +1,165 @@
+"""What sits in a compartment: currents, states, events. One interface for all of them.
+
+A mechanism is pointwise over the compartments that hold it and never sees the tree. It has a *flow*
+(`current`, `advance`), may have an *event* (a margin that crosses zero from below) and then a *jump*
+(what the event does). A user's own mechanism overrides what it needs; the rest is neutral:
+
+    class MType(mc.Mechanism):                                   # a slow potassium current
+        g_max: Array = mc.parameter("nS", 5.0, low=0.0)
+        tau: Array = mc.parameter("ms", 50.0, low=0.0, exclusive=True)
+
+        def init(self, v):
+            return {"n": self.opening(v)}
+
+        def current(self, state, v):
+            return self.g_max * state["n"] * (-90.0 - v)
+
+        def advance(self, state, v, dt):
+            n = self.opening(v)
+            return {"n": n + (state["n"] - n) * jnp.exp(-dt / self.tau)}
+
+        def opening(self, v):
+            return jax.nn.sigmoid((v + 35.0) / 10.0)
+"""
+
+import dataclasses
+import math
+from typing import Any, ClassVar, TypeAlias
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+State: TypeAlias = dict[str, Array]
+"""A mechanism's state: named arrays over the compartments that hold it."""
+
+
+def parameter(
+    unit: str,
+    default: float | None = None,
+    *,
+    low: float = -math.inf,
+    high: float = math.inf,
+    exclusive: bool = False,
+) -> Any:
+    """Declares a parameter of a mechanism: its unit, default and bounds, once.
+
+    **Arguments:** `unit`; `default`, none for a parameter that must be given; `low` and `high`, the
+    bounds, themselves allowed unless `exclusive`.
+    """
+    metadata = {"unit": unit, "low": low, "high": high, "exclusive": exclusive}
+    kwargs = {} if default is None else {"default": default}
+    return eqx.field(converter=as_float, metadata=metadata, **kwargs)
+
+
+def as_float(x: Any) -> Any:
+    """`x` as an array of JAX's default float type; arrays of floats keep theirs."""
+    if isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jnp.inexact):
+        return x
+    if type(x) is object:  # a placeholder that JAX puts into a pytree
+        return x
+    try:
+        return jnp.asarray(x, dtype=jnp.result_type(float))
+    except (TypeError, ValueError):
+        raise ValueError(f"Expected a number or an array of numbers, got {x!r}.") from None
+
+
+def parameters(module: eqx.Module) -> dict[str, dict[str, Any]]:
+    """The declared parameters of a module by name, each with its unit, low, high, exclusive."""
+    return {
+        f.name: {key: f.metadata[key] for key in ("unit", "low", "high", "exclusive")}
+        for f in dataclasses.fields(module)
+        if "unit" in f.metadata
+    }
+
+
+def check(module: eqx.Module) -> None:
+    """Runs all the checks that ran when the module was made, as after a change of its leaves."""
+    for cls in type(module).__mro__:
+        if "__check_init__" in vars(cls):
+            cls.__check_init__(module)
+
+
+def check_bounds(
+    what: str,
+    value: Any,
+    unit: str,
+    low: float = -math.inf,
+    high: float = math.inf,
+    exclusive: bool = False,
+) -> None:
+    """Raises ValueError unless all of a concrete `value` is finite and within its bounds."""
+    if isinstance(value, jax.core.Tracer) or not isinstance(value, jax.Array | np.ndarray):
+        return
+    x = np.asarray(value)
+    within = (x > low) & (x < high) if exclusive else (x >= low) & (x <= high)
+    good = np.isfinite(x) & within
+    if good.all():
+        return
+    bad = x[~good].ravel()[0]
+    left, right = ("above", "below") if exclusive else ("at least", "at most")
+    wanted = [f"{left} {low:g}"] if low > -math.inf else []
+    wanted += [f"{right} {high:g}"] if high < math.inf else []
+    raise ValueError(
+        f"{what} must be finite{''.join(', ' + w for w in wanted)} ({unit}), got {bad:g}."
+    )
+
+
+class Mechanism(eqx.Module):
+    """The interface, with neutral defaults. Units: ms, mV, nS, pA, pF.
+
+    Fields declared with `parameter` are scalars, or arrays (k,) over the k compartments that hold
+    the mechanism. All hooks are pointwise and must work for scalars as for arrays.
+    """
+
+    name: str = eqx.field(static=True, default="", kw_only=True)
+
+    linear: ClassVar[bool] = False
+    """Whether `current` is affine in v for a given state. Newton evaluates such a current once."""
+
+    def __check_init__(self):
+        for name, declared in parameters(self).items():
+            check_bounds(f"{type(self).__name__}.{name}", getattr(self, name), **declared)
+
+    @property
+    def key(self) -> str:
+        """The name under which paths and records find the mechanism: `name`, or the class's."""
+        return self.name or type(self).__name__
+
+    def init(self, v: Array) -> State:
+        """The state at rest at voltage `v` (mV)."""
+        return {}
+
+    def receive(self, state: State, drive: Array) -> State:
+        """The state after input spikes whose weights add up to `drive`."""
+        raise NotImplementedError
+
+    def current(self, state: State, v: Array) -> Array:
+        """The current (pA) into the compartment, without the part that `stiff_current` gives."""
+        return jnp.zeros_like(v)
+
+    def advance(self, state: State, v: Array, dt: Array) -> State:
+        """The state after `dt` (ms) at voltage `v` (mV)."""
+        return state
+
+    def stiff_current(self, v: Array, max_slope: Array) -> Array | None:
+        """A current (pA) that explodes with v, continued linearly once its slope is `max_slope`."""
+        return None
+
+    def stiff_flow(self, v: Array, c_m: Array, dt: Array) -> Array | None:
+        """The voltage after `dt` under the stiff current alone, exactly; finite for all v."""
+        return None
+
+    def event(self, state: State, v: Array) -> Array | None:
+        """A margin that is positive once the mechanism fires; None if it never does."""
+        return None
+
+    def jump(self, state: State, v: Array) -> tuple[State, Array]:
+        """State and voltage just after firing, from those just before."""
+        return state, v
+
+    def held(self, state: State) -> Array | None:
+        """For how much longer (ms) the compartment's voltage stays frozen; None if it never is."""
+        return None

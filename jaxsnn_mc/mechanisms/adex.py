@@ -1,0 +1,117 @@
+"""The adaptive exponential integrate-and-fire neuron (Brette and Gerstner, 2005).
+
+    I = g_leak (v_leak - v) + g_leak delta_T exp((v - v_exp) / delta_T) - w
+    tau_w dw/dt = a (v - v_leak) - w
+    where v reaches v_th:  v -> v_reset, frozen for t_ref;  w -> w + b.
+
+The exponential alone has an exact flow. With x = (v - v_exp) / delta_T and u = exp(-x) it is
+du/dt = -g_leak / C: a translation in u, which reaches any threshold in finite time. The functions
+below take x no further than the peak (the threshold); beyond it, where no resolved trajectory goes,
+the exponential stays at its value there, so that everything is finite for all voltages.
+"""
+
+from typing import ClassVar
+
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from ..mechanism import Mechanism, State, parameter
+from .lif import check_reset
+
+SHARPEST = 1e-3
+"""mV. A smaller delta_T acts like this one: the upstroke is then instantaneous."""
+
+STEEPEST = 20.0
+"""The largest x = (v - v_exp) / delta_T. From there v is infinite within C / g_leak exp(-20), some
+1e-8 ms, so the spike is taken there; as delta_T -> 0, the threshold becomes v_exp (a LIF)."""
+
+
+def peak(v_exp: Array, delta_T: Array, v_th: Array) -> Array:
+    """The voltage (mV) at which the spike is taken: v_th, or where the upstroke is over."""
+    return jnp.minimum(v_th, v_exp + STEEPEST * delta_T)
+
+
+def exponential_current(
+    v: Array, g_leak: Array, v_exp: Array, delta_T: Array, max_slope: Array
+) -> Array:
+    """The exponential's current (pA), continued linearly once its slope reaches max_slope (nS)."""
+    delta_T = jnp.maximum(delta_T, SHARPEST)
+    x = (v - v_exp) * (1.0 / delta_T)
+    steepest = jnp.log(max_slope / jnp.maximum(g_leak, 1e-12))
+    steepest = jnp.clip(steepest, -STEEPEST, 2 * STEEPEST)
+    over = jnp.maximum(x - steepest, 0.0)
+    return g_leak * delta_T * jnp.exp(jnp.minimum(x, steepest)) * (1.0 + over)
+
+
+def exponential_flow(
+    v: Array, rate: Array, v_exp: Array, delta_T: Array, v_peak: Array, dt: Array
+) -> Array:
+    """v (mV) after dt (ms) of dv/dt = rate delta_T exp((v - v_exp) / delta_T), rate = g_leak / C."""
+    delta_T = jnp.maximum(delta_T, SHARPEST)
+    top = jnp.minimum((v_peak - v_exp) / delta_T, STEEPEST)
+    x = jnp.minimum((v - v_exp) * (1.0 / delta_T), top)
+    to_top = -jnp.expm1(x - top)  # u runs from exp(-x) to exp(-top): in units of exp(-x)
+    spent = rate * dt * jnp.exp(x)
+    rise = -delta_T * jnp.log1p(-jnp.minimum(spent, to_top))
+    late = jnp.maximum(rate * dt - to_top * jnp.exp(-jnp.maximum(x, -STEEPEST)), 0.0)
+    return v + rise + late * delta_T * jnp.exp(top)
+
+
+def adapt(w: Array, v: Array, a: Array, v_leak: Array, tau_w: Array, dt: Array) -> Array:
+    """The adaptation current w (pA) after dt (ms) at voltage v (mV)."""
+    w_inf = a * (v - v_leak)
+    return w_inf + (w - w_inf) * jnp.exp(-dt / tau_w)
+
+
+class AdEx(Mechanism):
+    """Leak, exponential upstroke, adaptation, threshold, reset and refractory period.
+
+    The equations are at the top of this file. In the refractory period w goes on.
+    """
+
+    g_leak: Array = parameter("nS", low=0.0)
+    v_leak: Array = parameter("mV", -65.0)
+    v_exp: Array = parameter("mV", -50.0)
+    delta_T: Array = parameter("mV", 2.0, low=0.0)
+    a: Array = parameter("nS", 4.0)
+    tau_w: Array = parameter("ms", 100.0, low=0.0, exclusive=True)
+    b: Array = parameter("pA", 100.0)
+    v_th: Array = parameter("mV", -40.0)
+    v_reset: Array = parameter("mV", -70.0)
+    t_ref: Array = parameter("ms", 0.0, low=0.0)
+
+    linear: ClassVar[bool] = True
+
+    def __check_init__(self):
+        check_reset(self)
+
+    @property
+    def v_peak(self) -> Array:
+        return peak(self.v_exp, self.delta_T, self.v_th)
+
+    def init(self, v: Array) -> State:
+        return {"w": jnp.zeros_like(v), "refractory": jnp.zeros_like(v)}
+
+    def current(self, state: State, v: Array) -> Array:
+        return self.g_leak * (self.v_leak - v) - state["w"]
+
+    def advance(self, state: State, v: Array, dt: Array) -> State:
+        w = adapt(state["w"], v, self.a, self.v_leak, self.tau_w, dt)
+        return {"w": w, "refractory": jnp.maximum(state["refractory"] - dt, 0.0)}
+
+    def stiff_current(self, v: Array, max_slope: Array) -> Array:
+        return exponential_current(v, self.g_leak, self.v_exp, self.delta_T, max_slope)
+
+    def stiff_flow(self, v: Array, c_m: Array, dt: Array) -> Array:
+        rate = self.g_leak / c_m
+        return exponential_flow(v, rate, self.v_exp, self.delta_T, self.v_peak, dt)
+
+    def event(self, state: State, v: Array) -> Array:
+        return v - self.v_peak
+
+    def jump(self, state: State, v: Array) -> tuple[State, Array]:
+        refractory = self.t_ref + jnp.zeros_like(v)
+        return {"w": state["w"] + self.b, "refractory": refractory}, self.v_reset + 0.0 * v
+
+    def held(self, state: State) -> Array:
+        return state["refractory"]

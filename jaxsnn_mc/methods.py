@@ -1,0 +1,229 @@
+"""Step methods: how the flow between events is integrated.
+
+A method advances voltages and states over a time h in which nothing fires and every compartment is
+active for a known part of it. It knows neither events nor any mechanism by name. Each step is an
+increment: the tree is solved for the change of the voltages, which keeps float32 accurate.
+"""
+
+import math
+from collections.abc import Callable
+from typing import ClassVar, Protocol
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array
+
+from . import hines
+from .cells import Cells, CellState, Part, add, put, take
+from .hines import Values
+from .mechanism import Mechanism, State
+
+_HELD = 1e-12
+"""The active fraction of a held compartment: as good as none, and C / fraction stays finite."""
+
+_SMALL = 1e-30
+
+
+class StepMethod(Protocol):
+    """The interface of a step method; `tolerance` (mV) bounds the error that `flow` returns."""
+
+    @property
+    def tolerance(self) -> float: ...
+
+    def flow(
+        self, cells: Cells, x: CellState, external: Values, h: Array, careful: bool
+    ) -> tuple[CellState, Values]:
+        """The state after `h` (ms) under mean external currents (pA), and an estimate of the error
+        (mV) that an iteration left in each compartment. `careful` may take longer over it."""
+        ...
+
+
+class ImplicitEuler(eqx.Module):
+    """Backward Euler, first order, L-stable: Newton over the tree, states semi-implicit.
+
+    A mechanism's current is that of its state after half a step at the old voltage (so an exponential
+    synapse delivers its charge to second order); the state then moves a whole step at the new voltage
+    (so adaptation follows the new voltage). Newton runs `iterations` times, and `careful_iterations`
+    times in the steps where that leaves more than `tolerance` (mV) or where something fires. A
+    stiff current continues linearly beyond a slope of C / 2h, which keeps the step solvable: without
+    it, a step on the upstroke has no solution at all for h > C / g exp(-(v_th - v_exp) / delta_T - 1).
+
+    Derivatives are those of the solution, not of the iterations.
+    """
+
+    iterations: int = eqx.field(static=True, default=2)
+    careful_iterations: int = eqx.field(static=True, default=12)
+    tolerance: float = eqx.field(static=True, default=1e-5)
+
+    def flow(
+        self, cells: Cells, x: CellState, external: Values, h: Array, careful: bool
+    ) -> tuple[CellState, Values]:
+        half = advance(cells, x.parts, x.v, 0.5 * h)
+        total = (jax.tree.map(jnp.zeros_like, x.v), external)
+        for part, state in zip(cells.parts, half, strict=True):
+            if part.mechanism.linear:
+                total = _linearise(part, _current(part, state), x.v, total)
+        c_m = jax.tree.map(jnp.divide, cells.c_m, active_fraction(cells, x, h))
+        step = _Newton(cells, x.v, half, c_m, *total, h)
+        if not step.nonlinear:
+            delta = step(x.v)
+            error = jax.tree.map(jnp.zeros_like, delta)
+        else:
+            delta, error = self._newton(step, careful)
+        v = jax.tree.map(jnp.add, x.v, delta)
+        return CellState(v, advance(cells, x.parts, v, h)), error
+
+    def _newton(self, step: "_Newton", careful: bool) -> tuple[Values, Values]:
+        """The change of v. Only the last iteration is differentiated, from a constant point with
+        constant slopes: that is the derivative of the solution."""
+        fixed = lax.stop_gradient(step)
+        older = before = jax.tree.map(jnp.zeros_like, fixed.v)
+        if careful:
+            older, before = lax.fori_loop(
+                0, self.careful_iterations - 1, lambda _, d: (d[1], fixed(d[1])), (older, before)
+            )
+        else:
+            for _ in range(self.iterations - 1):
+                older, before = before, fixed(before)
+        delta = step(before)
+
+        def left(d2, d1, d0):
+            last, first = jnp.abs(d2 - d1), jnp.abs(d1 - d0)
+            return last * last / jnp.maximum(jnp.maximum(last, first), _SMALL)
+
+        return delta, jax.tree.map(left, lax.stop_gradient(delta), before, older)
+
+
+class _Newton(eqx.Module):
+    """One Newton iteration of an implicit Euler step; a pytree, so that it can be held constant."""
+
+    cells: Cells
+    v: Values
+    states: tuple[State, ...]
+    c_m: Values
+    conductance: Values
+    current: Values
+    h: Array
+
+    @property
+    def nonlinear(self) -> list[tuple[Part, Callable[[Array], Array]]]:
+        """What has to be iterated on: (part, its current as a function of its voltage)."""
+        result = []
+        for part, state in zip(self.cells.parts, self.states, strict=True):
+            if not part.mechanism.linear:
+                result.append((part, _current(part, state)))
+            if type(part.mechanism).stiff_current is not Mechanism.stiff_current:
+                c_m = take(self.cells.c_m, part.where)
+                cap = 0.5 * c_m / jnp.maximum(self.h, _SMALL)
+                stiff = part.mechanism.stiff_current
+                result.append((part, lambda v, f=stiff, cap=cap: f(v, cap)))
+        return result
+
+    def __call__(self, delta: Values) -> Values:
+        """The next change of v from `delta`; neither it nor the slopes there are differentiated."""
+        conductance, current = self.conductance, self.current
+        for part, f in self.nonlinear:
+            start = take(self.v, part.where)
+            v = lax.stop_gradient(start + take(delta, part.where))
+            i, slope = jax.jvp(f, (v,), (jnp.ones_like(v),))
+            slope = lax.stop_gradient(slope)
+            conductance = add(conductance, part.where, -slope)
+            current = add(current, part.where, i + slope * (start - v))
+        h = self.h
+        diagonal = jax.tree.map(lambda c, s: c + h * s, self.c_m, conductance)
+        g, b = jax.tree.map(lambda y: h * y, (self.cells.g, current))
+        return hines.solve(self.cells.parent, diagonal, g, b, self.v)
+
+
+class Splitting(eqx.Module):
+    """Strang splitting, second order: half of the exact stiff flow (the AdEx exponential), an
+    implicit midpoint step of all the rest, half of the exact flow again.
+
+    In the midpoint step a mechanism's current is that of its mean state over the step (by Simpson's
+    rule), as a function of the midpoint voltage, linearised where it is not linear. So adaptation
+    and voltage are solved together, and gates need no staggering. No iteration, no stability limit;
+    but the midpoint rule does not damp: finely cut morphologies ring at large steps.
+    """
+
+    tolerance: ClassVar[float] = math.inf  # nothing is iterated
+
+    def flow(
+        self, cells: Cells, x: CellState, external: Values, h: Array, careful: bool
+    ) -> tuple[CellState, Values]:
+        fraction = active_fraction(cells, x, h)
+        active = jax.tree.map(lambda f: 0.5 * h * f, fraction)
+        v0 = _stiff_flow(cells, x.v, active)
+        total = (jax.tree.map(jnp.zeros_like, x.v), external)
+        for part, state in zip(cells.parts, x.parts, strict=True):
+
+            def mean(v, m=part.mechanism, state=state):
+                return m.current(_mean(m, state, v, h), v)
+
+            total = _linearise(part, mean, v0, total)
+        conductance, current = total
+        half = jax.tree.map(lambda f, c: c / f, fraction, cells.c_m)
+        diagonal = jax.tree.map(lambda c, s: c + 0.5 * h * s, half, conductance)
+        delta = hines.solve(
+            cells.parent,
+            diagonal,
+            jax.tree.map(lambda g: 0.5 * h * g, cells.g),
+            jax.tree.map(lambda i: 0.5 * h * i, current),
+            v0,
+        )
+        middle = jax.tree.map(jnp.add, v0, delta)
+        end = jax.tree.map(jnp.add, middle, delta)
+        states = advance(cells, x.parts, middle, h)
+        return CellState(_stiff_flow(cells, end, active), states), jax.tree.map(jnp.zeros_like, x.v)
+
+
+def active_fraction(cells: Cells, x: CellState, h: Array) -> Values:
+    """The part of the next `h` (ms) in which each compartment is not held, at least 1e-12.
+
+    A refractory period that ends inside the step gives a value in between, continuous in every
+    parameter.
+    """
+    fraction = jax.tree.map(jnp.ones_like, x.v)
+    for part, state in zip(cells.parts, x.parts, strict=True):
+        left = part.mechanism.held(state)
+        if left is not None:
+            mine = jnp.clip((h - left) * (1.0 / jnp.maximum(h, _SMALL)), _HELD, 1.0)
+            mine = jnp.minimum(take(fraction, part.where), mine)
+            fraction = put(fraction, part.where, mine)
+    return fraction
+
+
+def advance(cells: Cells, states: tuple[State, ...], v: Values, h: Array) -> tuple[State, ...]:
+    """All states after `h` (ms) at the voltages `v`."""
+    return tuple(
+        part.mechanism.advance(state, take(v, part.where), h)
+        for part, state in zip(cells.parts, states, strict=True)
+    )
+
+
+def _mean(mechanism: Mechanism, state: State, v: Array, h: Array) -> State:
+    """The mean state over `h` (ms) at voltage `v`, by Simpson's rule."""
+    middle = mechanism.advance(state, v, 0.5 * h)
+    end = mechanism.advance(middle, v, 0.5 * h)
+    return jax.tree.map(lambda a, b, c: (a + 4.0 * b + c) / 6.0, state, middle, end)
+
+
+def _linearise(part: Part, current, v: Values, total: tuple[Values, Values]):
+    """Adds a part's current at `v` and its slope to (conductance, current)."""
+    at = take(v, part.where)
+    i, slope = jax.jvp(current, (at,), (jnp.ones_like(at),))
+    conductance, total_current = total
+    return add(conductance, part.where, -slope), add(total_current, part.where, i)
+
+
+def _current(part: Part, state: State) -> Callable[[Array], Array]:
+    return lambda v: part.mechanism.current(state, v)
+
+
+def _stiff_flow(cells: Cells, v: Values, h: Values) -> Values:
+    for part in cells.parts:
+        if type(part.mechanism).stiff_flow is not Mechanism.stiff_flow:
+            at, c_m = take(v, part.where), take(cells.c_m, part.where)
+            v = put(v, part.where, part.mechanism.stiff_flow(at, c_m, take(h, part.where)))
+    return v
