@@ -5,9 +5,9 @@ currents, states and events; a step method integrates the flow between events; `
 and returns a `Solution`. Units throughout: ms, mV, pF, nS, pA.
 """
 
-from ._xla import raise_loop_threshold
+from ._xla import set_xla_options
 
-raise_loop_threshold()  # before anything starts JAX's backend
+set_xla_options()  # before anything starts JAX's backend
 
 from .inputs import SampledCurrent as SampledCurrent  # noqa: E402
 from .inputs import SpikeTrain as SpikeTrain  # noqa: E402

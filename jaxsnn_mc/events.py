@@ -94,21 +94,15 @@ def step(
 ) -> tuple[CellState, Log]:
     """One step of `dt` from time `t` (ms), events included."""
     after, error = method.flow(cells, x, external(t, dt), dt, careful=False)
-    fires = reduce(
-        jnp.logical_or,
-        [jnp.any(m > 0) for m in _separate_margins(cells, after)],
-        jnp.array(False),
-    )
-    hard = reduce(
-        jnp.logical_or, [jnp.any(e > method.tolerance) for e in jax.tree.leaves(error)], fires
-    )
-    hard = lax.stop_gradient(hard)
+    checks = [m > 0 for m in _separate_margins(cells, after)]
+    checks += [e > method.tolerance for e in jax.tree.leaves(error)]
+    if not checks:
+        return after, log
+    hard = lax.stop_gradient(reduce(jnp.logical_or, [jnp.any(check) for check in checks]))
 
     def resolve(x, after, log):
-        resolved, new_log = _resolve(
-            cells, method, x, external, t, dt, log, chunk_time, index, max_events
-        )
-        return _where(hard, (resolved, new_log), (after, log))
+        resolved = _resolve(cells, method, x, external, t, dt, log, chunk_time, index, max_events)
+        return _where(hard, resolved, (after, log))
 
     return lax.cond(_any_in_batch(hard), resolve, lambda x, after, log: (after, log), x, after, log)
 
@@ -124,6 +118,9 @@ def _resolve(cells, method, x, external, t, dt, log, chunk_time, index, max_even
 
         left = dt - elapsed
         after, error = flow(cells, x, left)
+        error = jax.tree.map(jnp.zeros_like, after.v) if error is None else error
+        if not cells.firing:
+            return after, elapsed, log, error, jnp.array(True)
         m0, m1 = lax.stop_gradient((margins(cells, x), margins(cells, after)))
         fires = jnp.any((m0 >= 0) | (m1 > 0)) & ~last
 

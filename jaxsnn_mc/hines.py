@@ -41,7 +41,7 @@ def solve(parent: tuple[int, ...], diagonal: Values, g: Values, b: Values, v: Va
     """
     if isinstance(b, tuple):
         return _unrolled(parent, diagonal, g, b, v)
-    return _loop(parent, diagonal, g, b, v)
+    return _loop(jnp.asarray(np.array(parent, np.int32)), diagonal, g, b, v)
 
 
 @partial(solve.defjvp, symbolic_zeros=True)
@@ -109,39 +109,47 @@ def _laplacian(parent: tuple[int, ...], g: Values, x: Values) -> Values:
 
 def _unrolled(parent, diagonal, g, b, v) -> tuple[Array, ...]:
     e, b = list(diagonal), list(b)
+    share: list = [None] * len(parent)
     inverse: list = [None] * len(parent)
     for i in range(len(parent) - 1, 0, -1):
         p = parent[i]
-        flow = g[i] * (v[i] - v[p])
         inverse[i] = 1.0 / (e[i] + g[i])
-        share = g[i] * inverse[i]
-        b[i] = b[i] - flow
-        b[p] = b[p] + (flow + b[i] * share)
-        e[p] = e[p] + e[i] * share
+        share[i] = g[i] * inverse[i]
+        b[p] = b[p] + share[i] * (e[i] * (v[i] - v[p]) + b[i])
+        e[p] = e[p] + share[i] * e[i]
     x = [b[0] / e[0]]
     for i in range(1, len(parent)):
-        x.append((b[i] + g[i] * x[parent[i]]) * inverse[i])
+        p = parent[i]
+        x.append(b[i] * inverse[i] + share[i] * (x[p] + (v[p] - v[i])))
     return tuple(x)
 
 
-def _loop(parent, diagonal, g, b, v) -> Array:
-    n = len(parent)
-    up = jnp.asarray(np.array(parent, dtype=np.int32))
+def _loop(up: Array, diagonal: Array, g: Array, b: Array, v: Array) -> Array:
+    """The same for arrays (N,), `up` the parents (N,). One array changes in each loop: with two,
+    XLA copies them in every iteration."""
+    n = up.shape[0]
+    if n == 1:
+        return b / diagonal
 
-    def eliminate(k, carry):
-        e, b, inverse = carry
+    def load(k, e):
+        i = n - 1 - k
+        return e.at[up[i]].add(e[i] * (g[i] / (e[i] + g[i])))
+
+    e = lax.fori_loop(0, n - 1, load, diagonal)
+    inverse = 1.0 / (e + g)
+    share = g * inverse
+    through = share * e
+
+    def gather(k, b):
         i = n - 1 - k
         p = up[i]
-        gi, ei = g[i], e[i]
-        flow = gi * (v[i] - v[p])
-        inv = 1.0 / (ei + gi)
-        share = gi * inv
-        bi = b[i] - flow
-        b = b.at[i].set(bi).at[p].add(flow + bi * share)
-        return e.at[p].add(ei * share), b, inverse.at[i].set(inv)
+        return b.at[p].add(through[i] * (v[i] - v[p]) + share[i] * b[i])
+
+    b = lax.fori_loop(0, n - 1, gather, b)
+    alone = b * inverse
 
     def substitute(i, x):
-        return x.at[i].set((x[i] + g[i] * x[up[i]]) * inverse[i])
+        p = up[i]
+        return x.at[i].set(alone[i] + share[i] * (x[p] + (v[p] - v[i])))
 
-    e, b, inverse = lax.fori_loop(0, n - 1, eliminate, (diagonal, b, jnp.ones_like(b)))
-    return lax.fori_loop(1, n, substitute, b.at[0].set(b[0] / e[0]))
+    return lax.fori_loop(1, n, substitute, b / e)

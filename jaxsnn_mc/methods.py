@@ -34,9 +34,9 @@ class StepMethod(Protocol):
 
     def flow(
         self, cells: Cells, x: CellState, external: Values, h: Array, careful: bool
-    ) -> tuple[CellState, Values]:
+    ) -> tuple[CellState, Values | None]:
         """The state after `h` (ms) under mean external currents (pA), and an estimate of the error
-        (mV) that an iteration left in each compartment. `careful` may take longer over it."""
+        (mV) that an iteration left in each compartment, None where nothing is iterated. `careful` may take longer over it."""
         ...
 
 
@@ -59,7 +59,7 @@ class ImplicitEuler(eqx.Module):
 
     def flow(
         self, cells: Cells, x: CellState, external: Values, h: Array, careful: bool
-    ) -> tuple[CellState, Values]:
+    ) -> tuple[CellState, Values | None]:
         half = advance(cells, x.parts, x.v, 0.5 * h)
         total = (jax.tree.map(jnp.zeros_like, x.v), external)
         for part, state in zip(cells.parts, half, strict=True):
@@ -68,8 +68,7 @@ class ImplicitEuler(eqx.Module):
         c_m = jax.tree.map(jnp.divide, cells.c_m, active_fraction(cells, x, h))
         step = _Newton(cells, x.v, half, c_m, *total, h)
         if not step.nonlinear:
-            delta = step(x.v)
-            error = jax.tree.map(jnp.zeros_like, delta)
+            delta, error = step(x.v), None
         else:
             delta, error = self._newton(step, careful)
         v = jax.tree.map(jnp.add, x.v, delta)
@@ -89,11 +88,13 @@ class ImplicitEuler(eqx.Module):
                 older, before = before, fixed(before)
         delta = step(before)
 
-        def left(d2, d1, d0):
+        error = jax.tree.map(jnp.zeros_like, before)
+        for part, _ in step.nonlinear:  # the other compartments follow these
+            d2, d1, d0 = (take(lax.stop_gradient(d), part.where) for d in (delta, before, older))
             last, first = jnp.abs(d2 - d1), jnp.abs(d1 - d0)
-            return last * last / jnp.maximum(jnp.maximum(last, first), _SMALL)
-
-        return delta, jax.tree.map(left, lax.stop_gradient(delta), before, older)
+            worst = jnp.maximum(jnp.maximum(last, first), _SMALL)
+            error = put(error, part.where, last * (last / worst))
+        return delta, error
 
 
 class _Newton(eqx.Module):
@@ -151,7 +152,7 @@ class Splitting(eqx.Module):
 
     def flow(
         self, cells: Cells, x: CellState, external: Values, h: Array, careful: bool
-    ) -> tuple[CellState, Values]:
+    ) -> tuple[CellState, Values | None]:
         fraction = active_fraction(cells, x, h)
         active = jax.tree.map(lambda f: 0.5 * h * f, fraction)
         v0 = _stiff_flow(cells, x.v, active)
@@ -175,7 +176,7 @@ class Splitting(eqx.Module):
         middle = jax.tree.map(jnp.add, v0, delta)
         end = jax.tree.map(jnp.add, middle, delta)
         states = advance(cells, x.parts, middle, h)
-        return CellState(_stiff_flow(cells, end, active), states), jax.tree.map(jnp.zeros_like, x.v)
+        return CellState(_stiff_flow(cells, end, active), states), None
 
 
 def active_fraction(cells: Cells, x: CellState, h: Array) -> Values:

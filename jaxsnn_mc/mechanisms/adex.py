@@ -12,6 +12,7 @@ the exponential stays at its value there, so that everything is finite for all v
 
 from typing import ClassVar
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
@@ -39,8 +40,9 @@ def exponential_current(
     x = (v - v_exp) * (1.0 / delta_T)
     steepest = jnp.log(max_slope / jnp.maximum(g_leak, 1e-12))
     steepest = jnp.clip(steepest, -STEEPEST, 2 * STEEPEST)
-    over = jnp.maximum(x - steepest, 0.0)
-    return g_leak * delta_T * jnp.exp(jnp.minimum(x, steepest)) * (1.0 + over)
+    below = x < steepest
+    over = jnp.where(below, 0.0, x - steepest)
+    return g_leak * delta_T * jnp.exp(jnp.where(below, x, steepest)) * (1.0 + over)
 
 
 def exponential_flow(
@@ -49,12 +51,30 @@ def exponential_flow(
     """v (mV) after dt (ms) of dv/dt = rate delta_T exp((v - v_exp) / delta_T), rate = g_leak / C."""
     delta_T = jnp.maximum(delta_T, SHARPEST)
     top = jnp.minimum((v_peak - v_exp) / delta_T, STEEPEST)
-    x = jnp.minimum((v - v_exp) * (1.0 / delta_T), top)
-    to_top = -jnp.expm1(x - top)  # u runs from exp(-x) to exp(-top): in units of exp(-x)
-    spent = rate * dt * jnp.exp(x)
-    rise = -delta_T * jnp.log1p(-jnp.minimum(spent, to_top))
-    late = jnp.maximum(rate * dt - to_top * jnp.exp(-jnp.maximum(x, -STEEPEST)), 0.0)
-    return v + rise + late * delta_T * jnp.exp(top)
+    peaked = v_exp + delta_T * top
+    growth = jnp.exp(jnp.clip((v - v_exp) * (1.0 / delta_T), -STEEPEST, top))
+    spent = rate * dt * growth  # of the time to infinity
+    to_peak = 1.0 - growth * jnp.exp(-top)
+    late = jnp.maximum(spent - to_peak, 0.0) / growth
+    almost = 1.0 - 8.0 * jnp.finfo(v.dtype).eps
+    rising = v - delta_T * _log1p(-jnp.minimum(spent, jnp.minimum(to_peak, almost)))
+    beyond = jnp.maximum(v, peaked) + late * delta_T * jnp.exp(top)
+    return jnp.where(spent < to_peak, rising, beyond)
+
+
+@jax.custom_jvp
+def _log1p(x: Array) -> Array:
+    """log(1 + x), by its series up to |x| = 0.01: XLA's own is three times slower on the CPU."""
+    series = jnp.zeros_like(x)
+    for k in range(8, 0, -1):
+        series = x * (1.0 / k - series)
+    return jnp.where(jnp.abs(x) < 0.01, series, jnp.log(1.0 + x))
+
+
+@_log1p.defjvp
+def _log1p_jvp(primals, tangents):
+    (x,), (x_dot,) = primals, tangents
+    return _log1p(x), x_dot / (1.0 + x)
 
 
 def adapt(w: Array, v: Array, a: Array, v_leak: Array, tau_w: Array, dt: Array) -> Array:
