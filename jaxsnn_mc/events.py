@@ -7,7 +7,7 @@ and the rest of the step run from there, for up to `max_events` events in their 
 
 from collections.abc import Callable
 from functools import reduce
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,14 +15,12 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from .cells import Cells, CellState, put, take
+from .drive import External
 from .hines import Values
 from .methods import StepMethod
 
-External: TypeAlias = Callable[[Array, Array], Values]
-"""The mean external currents (pA) from a time in the step, for a duration (both ms)."""
-
-LOCATE_ITERATIONS = 4
-"""Safeguarded Newton iterations for the time of an event, besides a first and a last one."""
+LOCATE_ITERATIONS = 40
+"""Safeguarded Newton iterations for the time of an event at most; about four are usual."""
 
 
 class Log(NamedTuple):
@@ -85,14 +83,15 @@ def step(
     method: StepMethod,
     x: CellState,
     external: External,
-    t: Array,
     dt: Array,
     log: Log,
     chunk_time: Array,
     index: Array,
     max_events: int,
 ) -> tuple[CellState, Log]:
-    """One step of `dt` from time `t` (ms), events included."""
+    """Step number `index`, of `dt` (ms), events included. `chunk_time` (ms) is where it starts in
+    the present chunk of steps."""
+    t = index * dt
     after, error = method.flow(cells, x, external(t, dt), dt, careful=False)
     checks = [m > 0 for m in _separate_margins(cells, after)]
     checks += [e > method.tolerance for e in jax.tree.leaves(error)]
@@ -113,11 +112,13 @@ def _resolve(cells, method, x, external, t, dt, log, chunk_time, index, max_even
     def until_event(x, elapsed, log, last):
         """To the end of the step, or to and past the first event in it."""
 
-        def flow(cells, x, h):
-            return method.flow(cells, x, external(t + elapsed, h), h, careful=True)
+        def flow(start: Start, h: Array):
+            cells, external, x, t = start
+            return method.flow(cells, x, external(t, h), h, careful=True)
 
+        start = Start(cells, external, x, t + elapsed)
         left = dt - elapsed
-        after, error = flow(cells, x, left)
+        after, error = flow(start, left)
         error = jax.tree.map(jnp.zeros_like, after.v) if error is None else error
         if not cells.firing:
             return after, elapsed, log, error, jnp.array(True)
@@ -125,7 +126,7 @@ def _resolve(cells, method, x, external, t, dt, log, chunk_time, index, max_even
         fires = jnp.any((m0 >= 0) | (m1 > 0)) & ~last
 
         def past_event(x, elapsed, log):
-            which, h, at = locate(cells, x, flow, m0, left)
+            which, h, at = locate(start, flow, m0, left)
             return (
                 jump(cells, at, which),
                 elapsed + h,
@@ -151,8 +152,17 @@ def _resolve(cells, method, x, external, t, dt, log, chunk_time, index, max_even
     return after, _report(log, lax.stop_gradient(error), method.tolerance, index)
 
 
+class Start(NamedTuple):
+    """All that a flow starts from: a pytree, so that it can be held constant."""
+
+    cells: Cells
+    external: External
+    x: CellState
+    t: Array
+
+
 def locate(
-    cells: Cells, x: CellState, flow: Callable, m0: Float[Array, " E"], left: Array
+    start: Start, flow: Callable, m0: Float[Array, " E"], left: Array
 ) -> tuple[Bool[Array, " E"], Array, CellState]:
     """The first event of a flow: which one, its time h in 0 to left (ms), and the state there.
 
@@ -162,15 +172,15 @@ def locate(
     derivative of the true crossing, and the state that of the state there.
     """
 
-    def slopes(cells, x, h):
+    def slopes(start, h):
         """The state and margins after h, and their rates of change with h."""
-        (end, _), (rate, _) = jax.jvp(lambda h: flow(cells, x, h), (h,), (jnp.ones_like(h),))
-        m, slope = jax.jvp(lambda x: margins(cells, x), (end,), (rate,))
+        (end, _), (rate, _) = jax.jvp(lambda h: flow(start, h), (h,), (jnp.ones_like(h),))
+        m, slope = jax.jvp(lambda x: margins(start.cells, x), (end,), (rate,))
         return end, rate, m, jnp.maximum(slope, 1e-12)
 
-    fixed = lax.stop_gradient((cells, x))
+    fixed = lax.stop_gradient(start)
     last = lax.stop_gradient(left)
-    _, _, m1, slope = slopes(*fixed, last)
+    _, _, m1, slope = slopes(fixed, last)
     times = jnp.where(m0 >= 0, 0.0, jnp.where(m1 > 0, last - m1 / slope, jnp.inf))
     which = jnp.arange(times.shape[0]) == jnp.argmin(times)
     at_once = jnp.any(which & (m0 >= 0))
@@ -178,20 +188,27 @@ def locate(
     def pick(values):
         return jnp.sum(jnp.where(which, values, 0.0))
 
-    def newton(_, carry):
-        h, low, high = carry
-        _, _, m, slope = slopes(*fixed, h)
+    def newton(carry):
+        h, low, high, _, count = carry
+        _, _, m, slope = slopes(fixed, h)
         m, slope = pick(m), pick(slope)
         low, high = jnp.where(m > 0, low, h), jnp.where(m > 0, h, high)
         new = h - m / slope
-        return jnp.where((new > low) & (new < high), new, 0.5 * (low + high)), low, high
+        new = jnp.where((new > low) & (new < high), new, 0.5 * (low + high))
+        return new, low, high, jnp.abs(new - h), count + 1
+
+    def moving(carry):
+        *_, change, count = carry
+        return (change > 4.0 * jnp.finfo(last.dtype).eps * last) & (count < LOCATE_ITERATIONS)
 
     h = jnp.clip(pick(jnp.where(jnp.isfinite(times), times, last)), 0.0, last)
-    h, _, _ = lax.fori_loop(0, LOCATE_ITERATIONS, newton, (h, jnp.zeros_like(h), last))
+    bracket = (h, jnp.zeros_like(h), last, jnp.where(at_once, 0.0, last), 0)
+    h, *_ = lax.while_loop(moving, newton, bracket)  # of constants: never differentiated
     h = jnp.where(at_once, 0.0, h)
-    at, rate, m, slope = slopes(cells, x, h)
+    at, rate, m, slope = slopes(start, h)
     rate, slope = lax.stop_gradient((rate, slope))
-    late = jnp.where(at_once, 0.0, -pick(m) / pick(slope))
+    late = -pick(m) / pick(slope)
+    late = jnp.where(at_once | (jnp.abs(late) > last), 0.0, late)
     at = jax.tree.map(lambda y, dy: y + late * dy, at, rate)
     return which, h + late, at
 

@@ -52,7 +52,7 @@ class StepCurrent(eqx.Module):
 
     def mean(self, t: Array, h: Array) -> Array:
         """The mean current (pA) over t to t + h (ms)."""
-        h = jnp.maximum(h, 1e-30)
+        h = jnp.maximum(h, 1e-9)
         before = 1.0 if self.stop is None else jnp.clip((self.stop - t) / h, 0.0, 1.0)
         after = 0.0 if self.start is None else jnp.clip((self.start - t) / h, 0.0, 1.0)
         return self.amplitude * (before - after)

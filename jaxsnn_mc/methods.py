@@ -20,10 +20,11 @@ from .cells import Cells, CellState, Part, add, put, take
 from .hines import Values
 from .mechanism import Mechanism, State
 
-_HELD = 1e-12
+_HELD = 1e-15
 """The active fraction of a held compartment: as good as none, and C / fraction stays finite."""
 
-_SMALL = 1e-30
+SHORTEST = 1e-9
+"""ms. Divisions by the length of a part of a step take no shorter one."""
 
 
 class StepMethod(Protocol):
@@ -36,7 +37,8 @@ class StepMethod(Protocol):
         self, cells: Cells, x: CellState, external: Values, h: Array, careful: bool
     ) -> tuple[CellState, Values | None]:
         """The state after `h` (ms) under mean external currents (pA), and an estimate of the error
-        (mV) that an iteration left in each compartment, None where nothing is iterated. `careful` may take longer over it."""
+        (mV) that an iteration left in each compartment, None where nothing is iterated. `careful`
+        may take longer over it."""
         ...
 
 
@@ -91,8 +93,9 @@ class ImplicitEuler(eqx.Module):
         error = jax.tree.map(jnp.zeros_like, before)
         for part, _ in step.nonlinear:  # the other compartments follow these
             d2, d1, d0 = (take(lax.stop_gradient(d), part.where) for d in (delta, before, older))
-            last, first = jnp.abs(d2 - d1), jnp.abs(d1 - d0)
-            worst = jnp.maximum(jnp.maximum(last, first), _SMALL)
+            rounding = 8.0 * jnp.finfo(d2.dtype).eps * jnp.abs(d2)
+            last, first = jnp.maximum(jnp.abs(d2 - d1) - rounding, 0.0), jnp.abs(d1 - d0)
+            worst = jnp.maximum(jnp.maximum(last, first), 1e-30)
             error = put(error, part.where, last * (last / worst))
         return delta, error
 
@@ -117,7 +120,7 @@ class _Newton(eqx.Module):
                 result.append((part, _current(part, state)))
             if type(part.mechanism).stiff_current is not Mechanism.stiff_current:
                 c_m = take(self.cells.c_m, part.where)
-                cap = 0.5 * c_m / jnp.maximum(self.h, _SMALL)
+                cap = 0.5 * c_m / jnp.maximum(self.h, SHORTEST)
                 stiff = part.mechanism.stiff_current
                 result.append((part, lambda v, f=stiff, cap=cap: f(v, cap)))
         return result
@@ -180,7 +183,7 @@ class Splitting(eqx.Module):
 
 
 def active_fraction(cells: Cells, x: CellState, h: Array) -> Values:
-    """The part of the next `h` (ms) in which each compartment is not held, at least 1e-12.
+    """The part of the next `h` (ms) in which each compartment is not held, at least 1e-15.
 
     A refractory period that ends inside the step gives a value in between, continuous in every
     parameter.
@@ -189,8 +192,9 @@ def active_fraction(cells: Cells, x: CellState, h: Array) -> Values:
     for part, state in zip(cells.parts, x.parts, strict=True):
         left = part.mechanism.held(state)
         if left is not None:
-            mine = jnp.clip((h - left) * (1.0 / jnp.maximum(h, _SMALL)), _HELD, 1.0)
-            mine = jnp.minimum(take(fraction, part.where), mine)
+            free = h > left
+            mine = jnp.where(free, 1.0 - left / jnp.where(free, h, 1.0), _HELD)
+            mine = jnp.minimum(take(fraction, part.where), jnp.maximum(mine, _HELD))
             fraction = put(fraction, part.where, mine)
     return fraction
 

@@ -15,7 +15,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array
 
-from . import events
+from . import drive, events
 from .cells import (
     UNROLLED_UP_TO,
     Cells,
@@ -25,10 +25,8 @@ from .cells import (
     internal,
     lay_out,
     lay_out_state,
-    take,
 )
-from .hines import Values
-from .inputs import Input, SampledCurrent, SpikeTrain, StepCurrent
+from .inputs import Input
 from .methods import ImplicitEuler, StepMethod
 from .neuron import Neuron, NeuronState
 from .solution import Diagnostics, Solution
@@ -136,32 +134,27 @@ class _Carry(NamedTuple):
 def _run(plan: Plan, method: StepMethod, neuron: Neuron, inputs, state: NeuronState, dt: Array):
     cells = lay_out(neuron)
     x = lay_out_state(neuron, cells, state)
-    currents, drives = _prepare(neuron, cells, inputs, plan.n_steps, dt)
+    currents, drives = drive.prepare(neuron, cells, inputs, plan.n_steps, dt)
     zero = jnp.zeros((), jnp.int32)
 
-    def one_step(carry: _Carry, drive) -> tuple[_Carry, None]:
-        t = carry.index * dt
-        x = _receive(cells, carry.x, drive)
-        sampled = {i: value for (kind, i), value in drive.items() if kind == "current"}
-
-        def external(start: Array, h: Array) -> Values:
-            return _external(cells, currents, sampled, start, h)
-
+    def one_step(carry: _Carry, now: drive.Drive) -> tuple[_Carry, None]:
+        x = drive.receive(cells, carry.x, now)
+        external = drive.External(cells, currents, now)
         since = (carry.index - carry.chunk_start) * dt
         x, log = events.step(
-            cells, method, x, external, t, dt, carry.log, since, carry.index, plan.max_events
+            cells, method, x, external, dt, carry.log, since, carry.index, plan.max_events
         )
         return _Carry(x, log, carry.index + 1, carry.chunk_start), None
 
-    def one_record(carry: _Carry, drive):
+    def one_record(carry: _Carry, now):
         if plan.every == 1:
-            carry, _ = one_step(carry, {k: d[0] for k, d in drive.items()})
+            carry, _ = one_step(carry, jax.tree.map(lambda d: d[0], now))
         else:
-            carry, _ = lax.scan(one_step, carry, drive, length=plan.every)
+            carry, _ = lax.scan(one_step, carry, now, length=plan.every)
         return carry, _record(plan, cells, carry.x)
 
-    def one_chunk(carry: _Carry, drive, length: int = plan.chunk):
-        carry, records = lax.scan(one_record, carry, drive, length=length)
+    def one_chunk(carry: _Carry, now, length: int = plan.chunk):
+        carry, records = lax.scan(one_record, carry, now, length=length)
         times = carry.log.times
         log = carry.log._replace(
             times=jnp.full_like(times, jnp.inf), in_chunk=jnp.zeros_like(carry.log.in_chunk)
@@ -175,77 +168,18 @@ def _run(plan: Plan, method: StepMethod, neuron: Neuron, inputs, state: NeuronSt
     carry = _Carry(x, events.empty_log(cells, plan.slots), zero, zero)
     records_left = plan.n_steps // plan.every
     chunks, rest = divmod(records_left, plan.chunk)
-    shaped = {
-        k: d[: chunks * plan.chunk * plan.every].reshape(chunks, plan.chunk, plan.every)
-        for k, d in drives.items()
-    }
+    whole = chunks * plan.chunk * plan.every
+    shaped = jax.tree.map(lambda d: d[:whole].reshape(chunks, plan.chunk, plan.every), drives)
     carry, (records, times, starts) = lax.scan(one_chunk, carry, shaped, length=chunks)
     records = [r.reshape(-1, *r.shape[2:]) for r in records]
     if rest:
-        tail = {
-            k: d[chunks * plan.chunk * plan.every :].reshape(rest, -1) for k, d in drives.items()
-        }
+        tail = jax.tree.map(lambda d: d[whole:].reshape(rest, plan.every), drives)
         carry, (more, last_times, last_start) = one_chunk(carry, tail, rest)
         records = [jnp.concatenate([a, b]) for a, b in zip(records, more, strict=True)]
         times = jnp.concatenate([times, last_times[None]])
         starts = jnp.concatenate([starts, last_start[None]])
     records = [jnp.concatenate([a[None], b]) for a, b in zip(first, records, strict=True)]
     return records, times, starts, collect_state(neuron, cells, carry.x), carry.log
-
-
-def _prepare(neuron: Neuron, cells: Cells, inputs, n_steps: int, dt: Array):
-    """Currents to evaluate in the loop, by internal position, and what is known for each step:
-    ("current", position) -> pA and ("drive", (part, member)) -> weights, all (n_steps,)."""
-    at = internal(neuron)
-    currents: list[tuple[int, StepCurrent]] = []
-    drives: dict = {}
-    for one in inputs:
-        if isinstance(one, StepCurrent):
-            currents.append((int(at[neuron.tree.index(one.compartment)]), one))
-            continue
-        if isinstance(one, SampledCurrent):
-            key = ("current", int(at[neuron.tree.index(one.compartment)]))
-        else:
-            assert isinstance(one, SpikeTrain)
-            group, member = neuron.find(one.compartment, one.synapse)
-            part = next(
-                k for k, p in enumerate(cells.parts) if p.group == group and member in p.members
-            )
-            key = ("drive", (part, cells.parts[part].members.index(member)))
-        value = one.per_step(n_steps, dt)
-        drives[key] = drives[key] + value if key in drives else value
-    return currents, drives
-
-
-def _receive(cells: Cells, x: CellState, drive: dict) -> CellState:
-    """The state after the input spikes of a step."""
-    parts = list(x.parts)
-    for k, part in enumerate(cells.parts):
-        mine = {key[1][1]: w for key, w in drive.items() if key[0] == "drive" and key[1][0] == k}
-        if not mine:
-            continue
-        if isinstance(part.where, int):
-            total = mine[0]
-        else:
-            total = jnp.zeros_like(take(x.v, part.where))
-            for member, weight in mine.items():
-                total = total.at[member].add(weight)
-        parts[k] = part.mechanism.receive(parts[k], total)
-    return CellState(x.v, tuple(parts))
-
-
-def _external(cells: Cells, currents, sampled: dict, t: Array, h: Array) -> Values:
-    """The mean external current (pA) into each compartment over t to t + h."""
-    into = [(i, one.mean(t, h)) for i, one in currents] + list(sampled.items())
-    if cells.unrolled:
-        total = [jnp.zeros_like(c) for c in cells.c_m]
-        for i, current in into:
-            total[i] = total[i] + current
-        return tuple(total)
-    total = jnp.zeros_like(cells.c_m)
-    for i, current in into:
-        total = total.at[i].add(current)
-    return total
 
 
 def _record(plan: Plan, cells: Cells, x: CellState) -> list[Array]:

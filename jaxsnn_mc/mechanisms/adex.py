@@ -50,7 +50,7 @@ def exponential_flow(
 ) -> Array:
     """v (mV) after dt (ms) of dv/dt = rate delta_T exp((v - v_exp) / delta_T), rate = g_leak / C."""
     delta_T = jnp.maximum(delta_T, SHARPEST)
-    top = jnp.minimum((v_peak - v_exp) / delta_T, STEEPEST)
+    top = jnp.clip((v_peak - v_exp) / delta_T, -STEEPEST, STEEPEST)
     peaked = v_exp + delta_T * top
     growth = jnp.exp(jnp.clip((v - v_exp) * (1.0 / delta_T), -STEEPEST, top))
     spent = rate * dt * growth  # of the time to infinity
@@ -80,7 +80,7 @@ def _log1p_jvp(primals, tangents):
 def adapt(w: Array, v: Array, a: Array, v_leak: Array, tau_w: Array, dt: Array) -> Array:
     """The adaptation current w (pA) after dt (ms) at voltage v (mV)."""
     w_inf = a * (v - v_leak)
-    return w_inf + (w - w_inf) * jnp.exp(-dt / tau_w)
+    return w + (w - w_inf) * jnp.expm1(-dt / tau_w)  # in this form exact enough for float32
 
 
 class AdEx(Mechanism):

@@ -25,4 +25,4 @@ class CurrentSynapse(Mechanism):
         return state["i"] + jnp.zeros_like(v)
 
     def advance(self, state: State, v: Array, dt: Array) -> State:
-        return {"i": state["i"] * jnp.exp(-dt / self.tau_syn)}
+        return {"i": state["i"] + state["i"] * jnp.expm1(-dt / self.tau_syn)}

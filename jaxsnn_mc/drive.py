@@ -1,0 +1,89 @@
+"""Inputs laid out for the inner loop: what arrives in each step, and what is evaluated there."""
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from .cells import Cells, CellState, internal, take
+from .hines import Values
+from .inputs import Input, SampledCurrent, SpikeTrain, StepCurrent
+from .neuron import Neuron
+
+
+class Drive(NamedTuple):
+    """What is known for each step, arrays (n_steps,) or one step's (): `currents` (pA), by internal
+    position, and `weights` of input spikes, by (part, member of the part)."""
+
+    currents: dict[int, Array]
+    weights: dict[tuple[int, int], Array]
+
+
+class Currents(eqx.Module):
+    """Step currents, and the internal position of the compartment of each."""
+
+    into: tuple[int, ...] = eqx.field(static=True)
+    currents: tuple[StepCurrent, ...]
+
+
+def prepare(
+    neuron: Neuron, cells: Cells, inputs: tuple[Input, ...], n_steps: int, dt: Array
+) -> tuple[Currents, Drive]:
+    """The currents to evaluate in the loop, and what is known for each step."""
+    at = internal(neuron)
+    currents: list[tuple[int, StepCurrent]] = []
+    drive = Drive({}, {})
+    for one in inputs:
+        if isinstance(one, StepCurrent):
+            currents.append((int(at[neuron.tree.index(one.compartment)]), one))
+        elif isinstance(one, SampledCurrent):
+            key = int(at[neuron.tree.index(one.compartment)])
+            drive.currents[key] = drive.currents.get(key, 0.0) + one.per_step(n_steps, dt)
+        elif isinstance(one, SpikeTrain):
+            group, member = neuron.find(one.compartment, one.synapse)
+            part = next(
+                k for k, p in enumerate(cells.parts) if p.group == group and member in p.members
+            )
+            target = (part, cells.parts[part].members.index(member))
+            drive.weights[target] = drive.weights.get(target, 0.0) + one.per_step(n_steps, dt)
+    return Currents(tuple(i for i, _ in currents), tuple(one for _, one in currents)), drive
+
+
+def receive(cells: Cells, x: CellState, drive: Drive) -> CellState:
+    """The state after the input spikes of a step."""
+    parts = list(x.parts)
+    for k, part in enumerate(cells.parts):
+        mine = {member: weight for (p, member), weight in drive.weights.items() if p == k}
+        if not mine:
+            continue
+        if isinstance(part.where, int):
+            total = mine[0]
+        else:
+            total = jnp.zeros_like(take(x.v, part.where))
+            for member, weight in mine.items():
+                total = total.at[member].add(weight)
+        parts[k] = part.mechanism.receive(parts[k], total)
+    return CellState(x.v, tuple(parts))
+
+
+class External(eqx.Module):
+    """The external currents as a function of time; a pytree, so that it can be held constant."""
+
+    cells: Cells
+    currents: Currents
+    drive: Drive
+
+    def __call__(self, t: Array, h: Array) -> Values:
+        """The mean current (pA) into each compartment over t to t + h (ms)."""
+        steps = zip(self.currents.into, self.currents.currents, strict=True)
+        into = [(i, one.mean(t, h)) for i, one in steps] + list(self.drive.currents.items())
+        if self.cells.unrolled:
+            total = [jnp.zeros_like(c) for c in self.cells.c_m]
+            for i, current in into:
+                total[i] = total[i] + current
+            return tuple(total)
+        total = jnp.zeros_like(self.cells.c_m)
+        for i, current in into:
+            total = total.at[i].add(current)
+        return total
