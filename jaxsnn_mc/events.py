@@ -1,8 +1,9 @@
 """Events inside a step: where a margin crosses zero, the jump, and the rest of the step.
 
-A step without events is one flow. Only when something fires somewhere (or an iteration has not
-converged) is the step resolved: the flow is repeated up to the located crossing, the jump applied,
-and the rest of the step run from there, for up to `max_events` events in their order in time.
+A step without events is one flow. Only when something fires in it, or a refractory period ends, or
+an iteration has not converged, is it resolved: the flow is repeated up to the located crossing (or
+the end of the refractory period), the jump applied, and the rest of the step run from there, for up
+to `max_events` events in their order in time.
 """
 
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from jaxtyping import Array, Bool, Float, Int
 from .cells import Cells, CellState, put, take
 from .drive import External
 from .hines import Values
-from .methods import StepMethod
+from .methods import StepMethod, held_for
 
 LOCATE_ITERATIONS = 40
 """Safeguarded Newton iterations for the time of an event at most; about four are usual."""
@@ -94,6 +95,7 @@ def step(
     t = index * dt
     after, error = method.flow(cells, x, external(t, dt), dt, careful=False)
     checks = [m > 0 for m in _separate_margins(cells, after)]
+    checks += [(left > 0) & (left < dt) for _, left in held_for(cells, x)]
     checks += [e > method.tolerance for e in jax.tree.leaves(error)]
     if not checks:
         return after, log
@@ -110,7 +112,7 @@ def _resolve(cells, method, x, external, t, dt, log, chunk_time, index, max_even
     """The step again with its events, each lane of a batch on its own."""
 
     def until_event(x, elapsed, log, last):
-        """To the end of the step, or to and past the first event in it."""
+        """To the end of the step, or past the first event or to the first release before it."""
 
         def flow(start: Start, h: Array):
             cells, external, x, t = start
@@ -118,29 +120,30 @@ def _resolve(cells, method, x, external, t, dt, log, chunk_time, index, max_even
 
         start = Start(cells, external, x, t + elapsed)
         left = dt - elapsed
-        after, error = flow(start, left)
+        h = jnp.where(last, left, _until_release(cells, x, left))
+        after, error = flow(start, h)
         error = jax.tree.map(jnp.zeros_like, after.v) if error is None else error
+        at_end = h >= left
         if not cells.firing:
-            return after, elapsed, log, error, jnp.array(True)
+            return after, elapsed + h, log, error, at_end
         m0, m1 = lax.stop_gradient((margins(cells, x), margins(cells, after)))
         fires = jnp.any((m0 >= 0) | (m1 > 0)) & ~last
 
         def past_event(x, elapsed, log):
-            which, h, at = locate(start, flow, m0, left)
-            return (
-                jump(cells, at, which),
-                elapsed + h,
-                _record(log, which, chunk_time + elapsed + h),
-            )
+            which, h_event, at = locate(start, flow, m0, h)
+            elapsed = elapsed + h_event
+            return jump(cells, at, which), elapsed, _record(log, which, chunk_time + elapsed)
 
         fired = _branch(fires, past_event, (x, elapsed, log))
-        x, elapsed, log = _where(fires, fired, (after, elapsed, log))
-        return x, elapsed, log, error, ~fires
+        x, elapsed, log = _where(fires, fired, (after, elapsed + h, log))
+        return x, elapsed, log, error, at_end & ~fires
 
     def until_done(carry, k):
         x, elapsed, log, error, done = carry
         new = _branch(
-            ~done, lambda *c: until_event(*c[:3], k == max_events), (x, elapsed, log, error, done)
+            ~done,
+            lambda *c: until_event(*c[:3], k == max_events),
+            (x, elapsed, log, error, done),
         )
         return _where(done, carry, new), None
 
@@ -150,6 +153,13 @@ def _resolve(cells, method, x, external, t, dt, log, chunk_time, index, max_even
     lost = jnp.any(margins(cells, after) > 0)
     log = log._replace(lost=log.lost + lost)
     return after, _report(log, lax.stop_gradient(error), method.tolerance, index)
+
+
+def _until_release(cells: Cells, x: CellState, left: Array) -> Array:
+    """The time (ms) to the end of the first refractory period that ends within `left`, or `left`."""
+    for _, held in held_for(cells, x):
+        left = jnp.minimum(left, jnp.min(jnp.where(held > 0, held, left)))
+    return left
 
 
 class Start(NamedTuple):

@@ -1,7 +1,7 @@
 """Step methods: how the flow between events is integrated.
 
-A method advances voltages and states over a time h in which nothing fires and every compartment is
-active for a known part of it. It knows neither events nor any mechanism by name. Each step is an
+A method advances voltages and states over a time h in which nothing fires and each compartment is
+either free or held all the time. It knows neither events nor any mechanism by name. Each step is an
 increment: the tree is solved for the change of the voltages, which keeps float32 accurate.
 """
 
@@ -20,8 +20,8 @@ from .cells import Cells, CellState, Part, add, put, take
 from .hines import Values
 from .mechanism import Mechanism, State
 
-_HELD = 1e-15
-"""The active fraction of a held compartment: as good as none, and C / fraction stays finite."""
+_HELD = 1e15
+"""A held compartment has its capacitance times this: its voltage stays, the system symmetric."""
 
 SHORTEST = 1e-9
 """ms. Divisions by the length of a part of a step take no shorter one."""
@@ -67,7 +67,7 @@ class ImplicitEuler(eqx.Module):
         for part, state in zip(cells.parts, half, strict=True):
             if part.mechanism.linear:
                 total = _linearise(part, _current(part, state), x.v, total)
-        c_m = jax.tree.map(jnp.divide, cells.c_m, active_fraction(cells, x, h))
+        c_m = hold(cells, x, h, cells.c_m, _HELD)
         step = _Newton(cells, x.v, half, c_m, *total, h)
         if not step.nonlinear:
             delta, error = step(x.v), None
@@ -156,8 +156,8 @@ class Splitting(eqx.Module):
     def flow(
         self, cells: Cells, x: CellState, external: Values, h: Array, careful: bool
     ) -> tuple[CellState, Values | None]:
-        fraction = active_fraction(cells, x, h)
-        active = jax.tree.map(lambda f: 0.5 * h * f, fraction)
+        half = 0.5 * h
+        active = hold(cells, x, h, jax.tree.map(lambda _: half, x.v), 0.0)
         v0 = _stiff_flow(cells, x.v, active)
         total = (jax.tree.map(jnp.zeros_like, x.v), external)
         for part, state in zip(cells.parts, x.parts, strict=True):
@@ -167,36 +167,32 @@ class Splitting(eqx.Module):
 
             total = _linearise(part, mean, v0, total)
         conductance, current = total
-        half = jax.tree.map(lambda f, c: c / f, fraction, cells.c_m)
-        diagonal = jax.tree.map(lambda c, s: c + 0.5 * h * s, half, conductance)
-        delta = hines.solve(
-            cells.parent,
-            diagonal,
-            jax.tree.map(lambda g: 0.5 * h * g, cells.g),
-            jax.tree.map(lambda i: 0.5 * h * i, current),
-            v0,
-        )
+        c_m = hold(cells, x, h, cells.c_m, _HELD)
+        diagonal = jax.tree.map(lambda c, s: c + half * s, c_m, conductance)
+        g, b = jax.tree.map(lambda y: half * y, (cells.g, current))
+        delta = hines.solve(cells.parent, diagonal, g, b, v0)
         middle = jax.tree.map(jnp.add, v0, delta)
         end = jax.tree.map(jnp.add, middle, delta)
         states = advance(cells, x.parts, middle, h)
         return CellState(_stiff_flow(cells, end, active), states), None
 
 
-def active_fraction(cells: Cells, x: CellState, h: Array) -> Values:
-    """The part of the next `h` (ms) in which each compartment is not held, at least 1e-15.
+def hold(cells: Cells, x: CellState, h: Array, values: Values, when_held: float) -> Values:
+    """The values, multiplied by `when_held` in compartments that are held for `h` (ms) and more."""
+    for part, left in held_for(cells, x):
+        mine = take(values, part.where)
+        held = (left >= h) & (left > 0)
+        values = put(values, part.where, jnp.where(held, when_held * mine, mine))
+    return values
 
-    A refractory period that ends inside the step gives a value in between, continuous in every
-    parameter.
-    """
-    fraction = jax.tree.map(jnp.ones_like, x.v)
-    for part, state in zip(cells.parts, x.parts, strict=True):
-        left = part.mechanism.held(state)
-        if left is not None:
-            free = h > left
-            mine = jnp.where(free, 1.0 - left / jnp.where(free, h, 1.0), _HELD)
-            mine = jnp.minimum(take(fraction, part.where), jnp.maximum(mine, _HELD))
-            fraction = put(fraction, part.where, mine)
-    return fraction
+
+def held_for(cells: Cells, x: CellState) -> list[tuple[Part, Array]]:
+    """The parts that can hold their voltage, and for how long (ms) they still do."""
+    return [
+        (part, part.mechanism.held(state))
+        for part, state in zip(cells.parts, x.parts, strict=True)
+        if type(part.mechanism).held is not Mechanism.held
+    ]
 
 
 def advance(cells: Cells, states: tuple[State, ...], v: Values, h: Array) -> tuple[State, ...]:
