@@ -183,44 +183,62 @@ def locate(
     """
 
     def slopes(start, h):
-        """The state and margins after h, and their rates of change with h."""
+        """The margins after h, and the rates of change with h of the state and of them."""
         (end, _), (rate, _) = jax.jvp(lambda h: flow(start, h), (h,), (jnp.ones_like(h),))
         m, slope = jax.jvp(lambda x: margins(start.cells, x), (end,), (rate,))
-        return end, rate, m, jnp.maximum(slope, 1e-12)
+        return rate, m, jnp.maximum(slope, 1e-12)
 
-    fixed = lax.stop_gradient(start)
-    last = lax.stop_gradient(left)
-    _, _, m1, slope = slopes(fixed, last)
-    times = jnp.where(m0 >= 0, 0.0, jnp.where(m1 > 0, last - m1 / slope, jnp.inf))
-    which = jnp.arange(times.shape[0]) == jnp.argmin(times)
-    at_once = jnp.any(which & (m0 >= 0))
+    fixed, last = lax.stop_gradient((start, left))
 
-    def pick(values):
-        return jnp.sum(jnp.where(which, values, 0.0))
+    def first(m1: Array, slope: Array) -> Bool[Array, " E"]:
+        """Which margin crosses first, by its tangent at the end of the step."""
+        times = jnp.where(m1 > 0, last - m1 / slope, jnp.inf)
+        times = jnp.where(m0 >= 0, -jnp.inf, times)
+        return jnp.arange(times.shape[0]) == jnp.argmin(times)
 
-    def newton(carry):
-        h, low, high, _, count = carry
-        _, _, m, slope = slopes(fixed, h)
-        m, slope = pick(m), pick(slope)
-        low, high = jnp.where(m > 0, low, h), jnp.where(m > 0, h, high)
+    def newton(carry: _Search) -> _Search:
+        h = carry.h
+        rate, m, slope = slopes(fixed, h)
+        which = jnp.where(carry.count == 0, first(m, slope), carry.which)
+        m, slope = _pick(which, m), _pick(which, slope)
+        low, high = jnp.where(m > 0, carry.low, h), jnp.where(m > 0, h, carry.high)
         new = h - m / slope
         new = jnp.where((new > low) & (new < high), new, 0.5 * (low + high))
-        return new, low, high, jnp.abs(new - h), count + 1
+        new = jnp.where(_pick(which, m0) >= 0, 0.0, new)
+        return _Search(new, jnp.abs(new - h), which, low, high, rate, slope, carry.count + 1)
 
-    def moving(carry):
-        *_, change, count = carry
-        return (change > 4.0 * jnp.finfo(last.dtype).eps * last) & (count < LOCATE_ITERATIONS)
+    def moving(carry: _Search) -> Array:
+        small = 4.0 * jnp.finfo(last.dtype).eps * last
+        return (carry.change > small) & (carry.count < LOCATE_ITERATIONS)
 
-    h = jnp.clip(pick(jnp.where(jnp.isfinite(times), times, last)), 0.0, last)
-    bracket = (h, jnp.zeros_like(h), last, jnp.where(at_once, 0.0, last), 0)
-    h, *_ = lax.while_loop(moving, newton, bracket)  # of constants: never differentiated
-    h = jnp.where(at_once, 0.0, h)
-    at, rate, m, slope = slopes(start, h)
-    rate, slope = lax.stop_gradient((rate, slope))
-    late = -pick(m) / pick(slope)
+    begin = _Search(
+        last, last, m0 > jnp.inf, jnp.zeros_like(last), last, fixed.x, jnp.ones_like(last), 0
+    )
+    found = lax.while_loop(moving, newton, begin)  # of constants: never differentiated
+    at, _ = flow(start, found.h)
+    late = -_pick(found.which, margins(start.cells, at)) / found.slope
+    at_once = _pick(found.which, m0) >= 0
     late = jnp.where(at_once | (jnp.abs(late) > last), 0.0, late)
-    at = jax.tree.map(lambda y, dy: y + late * dy, at, rate)
-    return which, h + late, at
+    at = jax.tree.map(lambda y, dy: y + late * dy, at, found.rate)
+    return found.which, found.h + late, at
+
+
+class _Search(NamedTuple):
+    """Newton's search for an event: its time h and last change (ms), which event, the bracket, the
+    rates of change of the state and of the margin with h, and the iterations done."""
+
+    h: Array
+    change: Array
+    which: Bool[Array, " E"]
+    low: Array
+    high: Array
+    rate: CellState
+    slope: Array
+    count: Int[Array, ""] | int
+
+
+def _pick(which: Bool[Array, " E"], values: Array) -> Array:
+    return jnp.sum(jnp.where(which, values, 0.0))
 
 
 def _record(log: Log, which: Bool[Array, " E"], time: Array) -> Log:

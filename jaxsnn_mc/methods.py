@@ -157,7 +157,7 @@ class Splitting(eqx.Module):
         self, cells: Cells, x: CellState, external: Values, h: Array, careful: bool
     ) -> tuple[CellState, Values | None]:
         half = 0.5 * h
-        active = hold(cells, x, h, jax.tree.map(lambda _: half, x.v), 0.0)
+        active = hold(cells, x, h, jax.tree.map(lambda v: jnp.full_like(v, half), x.v), 0.0)
         v0 = _stiff_flow(cells, x.v, active)
         total = (jax.tree.map(jnp.zeros_like, x.v), external)
         for part, state in zip(cells.parts, x.parts, strict=True):

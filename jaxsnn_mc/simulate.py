@@ -16,7 +16,6 @@ from jaxtyping import Array
 
 from . import drive, events
 from .cells import (
-    UNROLLED_UP_TO,
     Cells,
     CellState,
     collect_state,
@@ -109,6 +108,8 @@ def _run(plan: Plan, method: StepMethod, neuron: Neuron, inputs, state: NeuronSt
         )
         return _Carry(x, log, carry.index + 1, carry.chunk_start), None
 
+    one_step = jax.checkpoint(one_step, prevent_cse=False)
+
     def one_record(carry: _Carry, now):
         if plan.every == 1:
             carry, _ = one_step(carry, jax.tree.map(lambda d: d[0], now))
@@ -142,16 +143,18 @@ def _run(plan: Plan, method: StepMethod, neuron: Neuron, inputs, state: NeuronSt
         times = jnp.concatenate([times, last_times[None]])
         starts = jnp.concatenate([starts, last_start[None]])
     records = [jnp.concatenate([a[None], b]) for a, b in zip(first, records, strict=True)]
+    if _all_of_a_large_tree(plan, cells):
+        records[0] = records[0][:, np.array(plan.voltages)]
     return records, times, starts, collect_state(neuron, cells, carry.x), carry.log
 
 
 def _record(plan: Plan, cells: Cells, x: CellState) -> list[Array]:
     """Voltages (n,) and then each recorded state ()."""
     v = x.v
-    if cells.unrolled or len(plan.voltages) < len(cells.parent):
-        voltages = [jnp.stack([v[i] for i in plan.voltages])] if plan.voltages else []
-    else:  # all of a large tree, in internal order
+    if _all_of_a_large_tree(plan, cells):
         voltages = [v]
+    else:
+        voltages = [jnp.stack([v[i] for i in plan.voltages])] if plan.voltages else []
     states = []
     for _, group, member, name in plan.states:
         for part, state in zip(cells.parts, x.parts, strict=True):
@@ -161,13 +164,16 @@ def _record(plan: Plan, cells: Cells, x: CellState) -> list[Array]:
     return voltages + states
 
 
+def _all_of_a_large_tree(plan: Plan, cells: Cells) -> bool:
+    """Whether all voltages are recorded as the array that they are, in internal order."""
+    return not cells.unrolled and len(plan.voltages) == len(cells.parent)
+
+
 def _solution(neuron: Neuron, plan: Plan, dt: float, outputs) -> Solution:
     records, times, starts, state, log = outputs
     v, states = None, records
     if plan.voltages:
         v, states = records[0], records[1:]
-        if len(plan.voltages) > UNROLLED_UP_TO and len(plan.voltages) == neuron.tree.size:
-            v = v[..., np.array(plan.voltages)]
     solution = Solution(
         dt=float(dt),
         n_steps=plan.n_steps,
