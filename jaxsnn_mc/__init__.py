@@ -9,6 +9,8 @@ from ._xla import set_xla_options
 
 set_xla_options()  # before anything starts JAX's backend
 
+from . import losses as losses  # noqa: E402
+from . import readouts as readouts  # noqa: E402
 from .inputs import SampledCurrent as SampledCurrent  # noqa: E402
 from .inputs import SpikeTrain as SpikeTrain  # noqa: E402
 from .inputs import StepCurrent as StepCurrent  # noqa: E402
@@ -27,5 +29,12 @@ from .neuron import NeuronState as NeuronState  # noqa: E402
 from .simulate import simulate as simulate  # noqa: E402
 from .solution import Diagnostics as Diagnostics  # noqa: E402
 from .solution import Solution as Solution  # noqa: E402
+from .spike_rules import Exact as Exact  # noqa: E402
+from .spike_rules import SpikeRule as SpikeRule  # noqa: E402
+from .spike_rules import Surrogate as Surrogate  # noqa: E402
+from .spike_rules import arctan as arctan  # noqa: E402
+from .spike_rules import sigmoid as sigmoid  # noqa: E402
+from .spike_rules import superspike as superspike  # noqa: E402
+from .spike_rules import triangle as triangle  # noqa: E402
 
 __version__ = "0.1.0"

@@ -24,8 +24,13 @@ _WIDTH_KNOWN_BELOW = (0, 13)  # jaxlib; XLA refuses to start on a flag that it d
 
 
 def with_fast_loops(flags: str, width: bool = True) -> str:
-    """XLA_FLAGS with our options added, if not in it already; all else in it is kept."""
+    """XLA_FLAGS with our options added, if not in it already; all else in it is kept.
+
+    Without a leading dash it is the name of a file of flags to XLA, and left alone.
+    """
     words = flags.split()
+    if words and not words[0].startswith("-"):
+        return flags
     if width and _WIDTH not in flags:
         words.append(f"{_WIDTH}=512")
     if _OPTION in flags:
@@ -54,7 +59,7 @@ def set_xla_options() -> None:
     flags = os.environ.get("XLA_FLAGS", "")
     width = tuple(map(int, jaxlib.__version__.split(".")[:2])) < _WIDTH_KNOWN_BELOW
     wanted = with_fast_loops(flags, width)
-    if wanted == " ".join(flags.split()):
+    if wanted.split() == flags.split():
         return
     if not _backend_is_up():
         os.environ["XLA_FLAGS"] = wanted

@@ -19,9 +19,15 @@ from .cells import Cells, CellState, put, take
 from .drive import External
 from .hines import Values
 from .methods import StepMethod, held_for
+from .spike_rules import SpikeRule
 
-LOCATE_ITERATIONS = 40
+LOCATE_ITERATIONS = 50
 """Safeguarded Newton iterations for the time of an event at most; about four are usual."""
+
+ACCURACY = 1e-4
+"""The last Newton correction of that time, in steps; what it leaves is of the order of its square."""
+
+_TINY = 1e-6
 
 
 class Log(NamedTuple):
@@ -53,14 +59,30 @@ def empty_log(cells: Cells, slots: int) -> Log:
     return Log(times, none, none, zero, zero, zero - 1, zero - 1, jnp.zeros((), dtype))
 
 
+def empty_slots(log: Log) -> tuple[Log, Array]:
+    """The log for the next chunk of steps, and the event times (S, E) of the one that ends."""
+    excess = jnp.maximum(log.in_chunk - log.times.shape[0], 0).sum(dtype=jnp.int32)
+    empty = log._replace(
+        times=jnp.full_like(log.times, jnp.inf),
+        in_chunk=jnp.zeros_like(log.in_chunk),
+        lost=log.lost + excess,
+    )
+    return empty, log.times
+
+
 def margins(cells: Cells, x: CellState) -> Float[Array, " E"]:
     """The event margins of all parts, positive where one fires."""
-    values = [
-        jnp.atleast_1d(part.mechanism.event(state, take(x.v, part.where)))
-        for part, state in zip(cells.parts, x.parts, strict=True)
-        if part.fires
-    ]
+    values = [jnp.atleast_1d(m) for m in _separate_margins(cells, x)]
     return jnp.concatenate(values) if values else jnp.zeros(0)
+
+
+def _separate_margins(cells: Cells, x: CellState) -> list[Array]:
+    """The event margin of each part that has one."""
+    values = [
+        part.mechanism.event(state, take(x.v, part.where))
+        for part, state in zip(cells.parts, x.parts, strict=True)
+    ]
+    return [m for m in values if m is not None]
 
 
 def jump(cells: Cells, x: CellState, fires: Bool[Array, " E"]) -> CellState:
@@ -79,37 +101,86 @@ def jump(cells: Cells, x: CellState, fires: Bool[Array, " E"]) -> CellState:
     return CellState(v, tuple(parts))
 
 
+class Stepper(NamedTuple):
+    """What advances a step: the method, the spike rule, and the most events in one step."""
+
+    method: StepMethod
+    rule: SpikeRule
+    max_events: int
+
+
 def step(
+    stepper: Stepper,
     cells: Cells,
-    method: StepMethod,
     x: CellState,
     external: External,
     dt: Array,
     log: Log,
     chunk_time: Array,
     index: Array,
-    max_events: int,
-) -> tuple[CellState, Log]:
-    """Step number `index`, of `dt` (ms), events included. `chunk_time` (ms) is where it starts in
-    the present chunk of steps."""
+) -> tuple[CellState, Log, Array]:
+    """Step number `index`, of `dt` (ms), events included; `chunk_time` (ms) is where it starts in
+    the present chunk of steps. Also returns the events in it (E,), differentiable by the rule."""
+    method, rule, _ = stepper
     t = index * dt
     after, error = method.flow(cells, x, external(t, dt), dt, careful=False)
     checks = [m > 0 for m in _separate_margins(cells, after)]
     checks += [(left > 0) & (left < dt) for _, left in held_for(cells, x)]
     checks += [e > method.tolerance for e in jax.tree.leaves(error)]
     if not checks:
-        return after, log
+        return after, log, jnp.zeros(0, dt.dtype)
     hard = lax.stop_gradient(reduce(jnp.logical_or, [jnp.any(check) for check in checks]))
 
     def resolve(x, after, log):
-        resolved = _resolve(cells, method, x, external, t, dt, log, chunk_time, index, max_events)
+        resolved = _resolve(stepper, cells, x, external, t, dt, log, chunk_time, index)
         return _where(hard, resolved, (after, log))
 
-    return lax.cond(_any_in_batch(hard), resolve, lambda x, after, log: (after, log), x, after, log)
+    # Backwards, what the branch computes is computed again: else quiet steps would store zeros.
+    resolve = jax.checkpoint(resolve, prevent_cse=False)
+
+    def as_it_is(x, after, log):
+        return after, log
+
+    end, new_log = lax.cond(_any_in_batch(hard), resolve, as_it_is, x, after, log)
+    if rule.exact_times or not cells.firing:
+        return end, new_log, (new_log.count - log.count).astype(dt.dtype)
+    fired = (new_log.count - log.count).astype(dt.dtype)
+    return (
+        _surrogate(rule, cells, after, end, fired),
+        new_log,
+        rule.spike(fired, margins(cells, after)),
+    )
 
 
-def _resolve(cells, method, x, external, t, dt, log, chunk_time, index, max_events):
+def _surrogate(
+    rule: SpikeRule, cells: Cells, after: CellState, end: CellState, fired: Array
+) -> CellState:
+    """The state at the end of a step, with the rule's derivative through the events in it."""
+    jumped = jump(cells, after, jnp.ones_like(fired, bool))
+    margin = margins(cells, after)
+    v, parts, start = end.v, [], 0
+    for k, (part, state) in enumerate(zip(cells.parts, end.parts, strict=True)):
+        if part.fires:
+            n = len(part.members)
+            old_v, new_v = take(after.v, part.where), take(jumped.v, part.where)
+            m = margin[start : start + n]
+            mine = fired[start : start + n]
+            start += n
+            m, mine = (y[0] if isinstance(part.where, int) else y for y in (m, mine))
+            v = put(v, part.where, rule.reset(take(v, part.where), mine, m, new_v - old_v))
+            state = jax.tree.map(
+                lambda y, a, b, m=m, f=mine: rule.reset(y, f, m, b - a),
+                state,
+                after.parts[k],
+                jumped.parts[k],
+            )
+        parts.append(state)
+    return CellState(v, tuple(parts))
+
+
+def _resolve(stepper, cells, x, external, t, dt, log, chunk_time, index):
     """The step again with its events, each lane of a batch on its own."""
+    method, rule, max_events = stepper
 
     def until_event(x, elapsed, log, last):
         """To the end of the step, or past the first event or to the first release before it."""
@@ -130,7 +201,7 @@ def _resolve(cells, method, x, external, t, dt, log, chunk_time, index, max_even
         fires = jnp.any((m0 >= 0) | (m1 > 0)) & ~last
 
         def past_event(x, elapsed, log):
-            which, h_event, at = locate(start, flow, m0, h)
+            which, h_event, at = locate(start, flow, m0, h, rule.exact_times)
             elapsed = elapsed + h_event
             return jump(cells, at, which), elapsed, _record(log, which, chunk_time + elapsed)
 
@@ -142,7 +213,7 @@ def _resolve(cells, method, x, external, t, dt, log, chunk_time, index, max_even
         x, elapsed, log, error, done = carry
         new = _branch(
             ~done,
-            lambda *c: until_event(*c[:3], k == max_events),
+            lambda x, elapsed, log, *_: until_event(x, elapsed, log, k == max_events),
             (x, elapsed, log, error, done),
         )
         return _where(done, carry, new), None
@@ -172,14 +243,15 @@ class Start(NamedTuple):
 
 
 def locate(
-    start: Start, flow: Callable, m0: Float[Array, " E"], left: Array
+    start: Start, flow: Callable, m0: Float[Array, " E"], left: Array, exact: bool
 ) -> tuple[Bool[Array, " E"], Array, CellState]:
     """The first event of a flow: which one, its time h in 0 to left (ms), and the state there.
 
     Newton runs from the end of the step (where an upstroke, continued linearly in time beyond its
-    peak, points straight at its crossing), kept inside a shrinking bracket. Its last step is
-    differentiated with a constant slope: by the implicit function theorem h then has the
-    derivative of the true crossing, and the state that of the state there.
+    peak, points straight at its crossing), kept inside a shrinking bracket. The derivative
+    is that of one more Newton step with a constant slope: by the implicit function theorem h then
+    has the derivative of the true crossing, and the state that of the state there. If not `exact`,
+    h is a constant.
     """
 
     def slopes(start, h):
@@ -203,32 +275,43 @@ def locate(
         m, slope = _pick(which, m), _pick(which, slope)
         low, high = jnp.where(m > 0, carry.low, h), jnp.where(m > 0, h, carry.high)
         new = h - m / slope
-        new = jnp.where((new > low) & (new < high), new, 0.5 * (low + high))
-        new = jnp.where(_pick(which, m0) >= 0, 0.0, new)
-        return _Search(new, jnp.abs(new - h), which, low, high, rate, slope, carry.count + 1)
+        inside = (new > low) & (new < high)
+        new = jnp.where(inside, new, 0.5 * (low + high))
+        done = jnp.where(inside, jnp.abs(new - h) < ACCURACY * last, high - low < _TINY * last)
+        at_once = _pick(which, m0) >= 0
+        new = jnp.where(at_once, 0.0, new)
+        return _Search(new, done | at_once, which, low, high, rate, slope, carry.count + 1)
 
     def moving(carry: _Search) -> Array:
-        small = 4.0 * jnp.finfo(last.dtype).eps * last
-        return (carry.change > small) & (carry.count < LOCATE_ITERATIONS)
+        return ~carry.done & (carry.count < LOCATE_ITERATIONS)
 
     begin = _Search(
-        last, last, m0 > jnp.inf, jnp.zeros_like(last), last, fixed.x, jnp.ones_like(last), 0
+        last,
+        jnp.array(False),
+        m0 > jnp.inf,
+        jnp.zeros_like(last),
+        last,
+        fixed.x,
+        jnp.ones_like(last),
+        0,
     )
     found = lax.while_loop(moving, newton, begin)  # of constants: never differentiated
     at, _ = flow(start, found.h)
+    if not exact:
+        return found.which, found.h, at
     late = -_pick(found.which, margins(start.cells, at)) / found.slope
     at_once = _pick(found.which, m0) >= 0
-    late = jnp.where(at_once | (jnp.abs(late) > last), 0.0, late)
+    late = jnp.where(at_once, 0.0, late - lax.stop_gradient(late))  # zero, with a derivative
     at = jax.tree.map(lambda y, dy: y + late * dy, at, found.rate)
     return found.which, found.h + late, at
 
 
 class _Search(NamedTuple):
-    """Newton's search for an event: its time h and last change (ms), which event, the bracket, the
-    rates of change of the state and of the margin with h, and the iterations done."""
+    """Newton's search for an event: its time h (ms), whether it is done, which event, the bracket,
+    the rates of change of the state and of the margin with h, and the iterations done."""
 
     h: Array
-    change: Array
+    done: Bool[Array, ""]
     which: Bool[Array, " E"]
     low: Array
     high: Array
@@ -262,14 +345,6 @@ def _report(log: Log, error: Values, tolerance: float, index: Array) -> Log:
         compartment=jnp.where(first, jnp.argmax(errors).astype(jnp.int32), log.compartment),
         worst=jnp.where(bad, jnp.maximum(worst, log.worst), log.worst),
     )
-
-
-def _separate_margins(cells: Cells, x: CellState) -> list[Array]:
-    return [
-        part.mechanism.event(state, take(x.v, part.where))
-        for part, state in zip(cells.parts, x.parts, strict=True)
-        if part.fires
-    ]
 
 
 def _branch(predicate: Array, go: Callable, carry: tuple) -> tuple:

@@ -16,7 +16,7 @@ it is a compiled loop with scalar indices.
 """
 
 from functools import partial
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +25,7 @@ from jax import lax
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array
 
-Values: TypeAlias = tuple[Array, ...] | Array
+Values: TypeAlias = Any
 """One number for each compartment in internal order: N scalars, or an array (N,)."""
 
 
@@ -87,8 +87,11 @@ def _is_zero(tangent) -> bool:
     return all(isinstance(leaf, SymbolicZero) for leaf in jax.tree.leaves(tangent))
 
 
-def _dense(tangent):
-    return jnp.zeros(tangent.shape, tangent.dtype) if isinstance(tangent, SymbolicZero) else tangent
+def _dense(tangent: Any) -> Array:
+    if isinstance(tangent, SymbolicZero):
+        aval: Any = tangent.aval
+        return jnp.zeros(aval.shape, aval.dtype)
+    return tangent
 
 
 def _laplacian(parent: tuple[int, ...], g: Values, x: Values) -> Values:

@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from .mechanism import Mechanism, as_float, check_bounds
+from .checks import as_float, as_positive, check_bounds, known
+from .mechanism import Mechanism
 from .neuron import Neuron
 
 
@@ -23,18 +24,17 @@ class StepCurrent(eqx.Module):
     """
 
     compartment: str = eqx.field(static=True)
-    amplitude: Array = eqx.field(converter=as_float)
-    start: Array | None = eqx.field(
-        converter=lambda t: None if t is None else as_float(t), default=None
-    )
-    stop: Array | None = eqx.field(
-        converter=lambda t: None if t is None else as_float(t), default=None
-    )
+    amplitude: Array
+    start: Array | None
+    stop: Array | None
 
-    def __check_init__(self):
-        check_bounds(
-            f"The amplitude of the current into {self.compartment!r}", self.amplitude, "pA"
-        )
+    def __init__(self, compartment: str, amplitude: Any, start: Any = None, stop: Any = None):
+        of = f"of the current into {compartment!r}"
+        self.compartment = compartment
+        self.amplitude = as_float(amplitude, f"The amplitude {of}")
+        self.start = as_float(start, f"The start {of}", optional=True)
+        self.stop = as_float(stop, f"The stop {of}", optional=True)
+        check_bounds(f"The amplitude {of}", self.amplitude, "pA")
 
     @property
     def ndims(self) -> "StepCurrent":
@@ -47,8 +47,14 @@ class StepCurrent(eqx.Module):
         where = f"the current into {self.compartment!r}"
         _check_within(f"The start of {where}", self.start, t_max)
         _check_within(f"The stop of {where}", self.stop, t_max, last=True)
-        if _known(self.start) and _known(self.stop) and np.any(self.start >= self.stop):
-            raise ValueError(f"The stop of {where} must be after its start, {_range(self.start)}.")
+        start = np.zeros(()) if self.start is None else self.start
+        if known(start) and known(self.stop):
+            start, stop = np.broadcast_arrays(start, self.stop)
+            for i in np.argwhere(start >= stop)[:1]:
+                raise ValueError(
+                    f"The stop of {where} must be after its start at {start[*i]:g} ms, got "
+                    f"{stop[*i]:g}."
+                )
 
     def mean(self, t: Array, h: Array) -> Array:
         """The mean current (pA) over t to t + h (ms)."""
@@ -65,15 +71,18 @@ class SampledCurrent(eqx.Module):
     """
 
     compartment: str = eqx.field(static=True)
-    values: Array = eqx.field(converter=as_float)
+    values: Array
     dt: float = eqx.field(static=True)
 
-    def __check_init__(self):
-        if self.values.ndim < 1 or self.values.shape[-1] < 2:
-            raise ValueError(f"A sampled current has 2 samples at least, got {self.values.shape}.")
-        check_bounds(f"A sample of the current into {self.compartment!r}", self.values, "pA")
-        if not self.dt > 0:
-            raise ValueError(f"The dt of a sampled current must be positive (ms), got {self.dt!r}.")
+    def __init__(self, compartment: str, values: Any, dt: float):
+        of = f"of the current into {compartment!r}"
+        self.compartment = compartment
+        self.values = as_float(values, f"The samples {of}")
+        self.dt = as_positive(dt, f"The dt {of}")
+        shape = self.values.shape
+        if not shape or shape[-1] < 2:
+            raise ValueError(f"The values {of} must be 2 samples at least, got the shape {shape}.")
+        check_bounds(f"A sample {of}", self.values, "pA")
 
     @property
     def ndims(self) -> "SampledCurrent":
@@ -110,22 +119,25 @@ class SpikeTrain(eqx.Module):
     """
 
     compartment: str = eqx.field(static=True)
-    times: Array = eqx.field(converter=as_float)
-    weights: Array = eqx.field(converter=as_float)
-    synapse: str = eqx.field(static=True, default="CurrentSynapse")
+    times: Array
+    weights: Array
+    synapse: str = eqx.field(static=True)
 
     def __init__(self, compartment: str, times: Any, weights: Any, synapse: str = "CurrentSynapse"):
+        of = f"of the spike train into {compartment!r}"
         self.compartment, self.synapse = compartment, synapse
-        self.times, weights = as_float(times), as_float(weights)
+        self.times = as_float(times, f"The times {of}")
+        weights = as_float(weights, f"The weights {of}")
         if self.times.ndim < 1:
-            raise ValueError(f"The times of a spike train are an array, got {times!r}.")
-        self.weights = weights if weights.ndim else jnp.full(self.times.shape[-1:], weights)
-        if self.weights.shape[-1:] != self.times.shape[-1:]:
+            raise ValueError(f"The times {of} must be an array, got {times!r}.")
+        n = self.times.shape[-1]
+        self.weights = weights if weights.ndim else jnp.full((n,), weights)
+        if self.weights.shape[-1] != n:
             raise ValueError(
-                f"The spike train into {compartment!r} has {self.times.shape[-1]} times and "
-                f"{self.weights.shape[-1]} weights; give one weight for each time, or one for all."
+                f"The spike train into {compartment!r} has {n} times and {self.weights.shape[-1]} "
+                "weights; give one weight for each time, or one for all."
             )
-        check_bounds(f"A weight of the spike train into {compartment!r}", self.weights, "pA or nS")
+        check_bounds(f"A weight {of}", self.weights, "pA or nS")
 
     @property
     def ndims(self) -> "SpikeTrain":
@@ -137,12 +149,11 @@ class SpikeTrain(eqx.Module):
         k, _ = neuron.find(self.compartment, self.synapse)
         if type(neuron.mechanisms[k]).receive is Mechanism.receive:
             raise ValueError(
-                f"{self.compartment}.{self.synapse} is no synapse: it takes no spikes."
+                f"{self.compartment}.{self.synapse} is no synapse, it takes no spikes; use e.g. a "
+                "CurrentSynapse there."
             )
-        if _known(self.times):
-            times = np.asarray(self.times)
-            times = times[times != np.inf]
-            _check_within(f"A time of the spike train into {self.compartment!r}", times, t_max)
+        what = f"A time of the spike train into {self.compartment!r}"
+        _check_within(what, self.times, t_max, padding=np.inf)
 
     def per_step(self, n_steps: int, dt: Array) -> Array:
         """The weight that arrives at the start of each step (n_steps,)."""
@@ -159,23 +170,18 @@ class SpikeTrain(eqx.Module):
 Input = StepCurrent | SampledCurrent | SpikeTrain
 
 
-def _known(value: Any) -> bool:
-    return value is not None and not isinstance(value, jax.core.Tracer)
-
-
-def _check_within(what: str, value: Any, t_max: float, last: bool = False) -> None:
-    if not _known(value):
+def _check_within(
+    what: str, value: Any, t_max: float, last: bool = False, padding: float | None = None
+) -> None:
+    """Raises ValueError unless all of a concrete `value` is in 0 to t_max (itself only if `last`) or
+    is `padding`."""
+    if not known(value):
         return
     times = np.asarray(value)
     late = times > t_max * (1 + 1e-6) if last else times >= t_max
-    bad = times[(times < 0) | late | np.isnan(times)]
+    bad = times[((times < 0) | late | np.isnan(times)) & (times != padding)]
     if bad.size:
         raise ValueError(
             f"{what} must lie inside the run, 0 to {t_max:g} ms, got {bad.ravel()[0]:g}; change it "
             "or lengthen the run."
         )
-
-
-def _range(value: Array) -> str:
-    x = np.asarray(value)
-    return f"{x.min():g}" if x.min() == x.max() else f"{x.min():g} to {x.max():g}"

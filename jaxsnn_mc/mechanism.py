@@ -24,13 +24,14 @@ A mechanism is pointwise over the compartments that hold it and never sees the t
 
 import dataclasses
 import math
+from functools import partial
 from typing import Any, ClassVar, TypeAlias
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array
+
+from .checks import as_float, check_bounds
 
 State: TypeAlias = dict[str, Array]
 """A mechanism's state: named arrays over the compartments that hold it."""
@@ -50,20 +51,9 @@ def parameter(
     bounds, themselves allowed unless `exclusive`.
     """
     metadata = {"unit": unit, "low": low, "high": high, "exclusive": exclusive}
-    kwargs = {} if default is None else {"default": default}
-    return eqx.field(converter=as_float, metadata=metadata, **kwargs)
-
-
-def as_float(x: Any) -> Any:
-    """`x` as an array of JAX's default float type; arrays of floats keep theirs."""
-    if isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jnp.inexact):
-        return x
-    if type(x) is object:  # a placeholder that JAX puts into a pytree
-        return x
-    try:
-        return jnp.asarray(x, dtype=jnp.result_type(float))
-    except (TypeError, ValueError):
-        raise ValueError(f"Expected a number or an array of numbers, got {x!r}.") from None
+    kwargs: dict[str, Any] = {} if default is None else {"default": default}
+    converter = partial(as_float, what="")  # the name is put in by Mechanism.__init_subclass__
+    return eqx.field(converter=converter, metadata=metadata, **kwargs)
 
 
 def parameters(module: eqx.Module) -> dict[str, dict[str, Any]]:
@@ -82,31 +72,6 @@ def check(module: eqx.Module) -> None:
             cls.__check_init__(module)
 
 
-def check_bounds(
-    what: str,
-    value: Any,
-    unit: str,
-    low: float = -math.inf,
-    high: float = math.inf,
-    exclusive: bool = False,
-) -> None:
-    """Raises ValueError unless all of a concrete `value` is finite and within its bounds."""
-    if isinstance(value, jax.core.Tracer) or not isinstance(value, jax.Array | np.ndarray):
-        return
-    x = np.asarray(value)
-    within = (x > low) & (x < high) if exclusive else (x >= low) & (x <= high)
-    good = np.isfinite(x) & within
-    if good.all():
-        return
-    bad = x[~good].ravel()[0]
-    left, right = ("above", "below") if exclusive else ("at least", "at most")
-    wanted = [f"{left} {low:g}"] if low > -math.inf else []
-    wanted += [f"{right} {high:g}"] if high < math.inf else []
-    raise ValueError(
-        f"{what} must be finite{''.join(', ' + w for w in wanted)} ({unit}), got {bad:g}."
-    )
-
-
 class Mechanism(eqx.Module):
     """The interface, with neutral defaults. Units: ms, mV, nS, pA, pF.
 
@@ -118,6 +83,12 @@ class Mechanism(eqx.Module):
 
     linear: ClassVar[bool] = False
     """Whether `current` is affine in v for a given state. Newton evaluates such a current once."""
+
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        for name, field in vars(cls).items():
+            if isinstance(field, dataclasses.Field) and "unit" in field.metadata:
+                field.metadata["converter"].keywords["what"] = f"{cls.__name__}.{name}"
 
     def __check_init__(self):
         for name, declared in parameters(self).items():

@@ -7,7 +7,8 @@ increment: the tree is solved for the change of the voltages, which keeps float3
 
 import math
 from collections.abc import Callable
-from typing import ClassVar, Protocol
+from functools import reduce
+from typing import Protocol
 
 import equinox as eqx
 import jax
@@ -28,10 +29,14 @@ SHORTEST = 1e-9
 
 
 class StepMethod(Protocol):
-    """The interface of a step method; `tolerance` (mV) bounds the error that `flow` returns."""
+    """The interface of a step method; `tolerance` (mV) bounds the error that `flow` returns, and
+    `default_dt` (ms) is the step that suits the method."""
 
     @property
     def tolerance(self) -> float: ...
+
+    @property
+    def default_dt(self) -> float: ...
 
     def flow(
         self, cells: Cells, x: CellState, external: Values, h: Array, careful: bool
@@ -59,6 +64,10 @@ class ImplicitEuler(eqx.Module):
     careful_iterations: int = eqx.field(static=True, default=12)
     tolerance: float = eqx.field(static=True, default=1e-5)
 
+    @property
+    def default_dt(self) -> float:
+        return 0.01
+
     def flow(
         self, cells: Cells, x: CellState, external: Values, h: Array, careful: bool
     ) -> tuple[CellState, Values | None]:
@@ -80,24 +89,40 @@ class ImplicitEuler(eqx.Module):
         """The change of v. Only the last iteration is differentiated, from a constant point with
         constant slopes: that is the derivative of the solution."""
         fixed = lax.stop_gradient(step)
-        older = before = jax.tree.map(jnp.zeros_like, fixed.v)
-        if careful:
-            older, before = lax.fori_loop(
-                0, self.careful_iterations - 1, lambda _, d: (d[1], fixed(d[1])), (older, before)
-            )
-        else:
-            for _ in range(self.iterations - 1):
-                older, before = before, fixed(before)
-        delta = step(before)
+        none = jax.tree.map(jnp.zeros_like, fixed.v)
 
-        error = jax.tree.map(jnp.zeros_like, before)
+        def again(carry):
+            _, before, delta, count = carry
+            return before, delta, fixed(delta), count + 1
+
+        def unconverged(carry):
+            *deltas, count = carry
+            errors = jax.tree.leaves(self._error(step, *deltas))
+            bad = reduce(jnp.logical_or, [jnp.any(e > self.tolerance) for e in errors])
+            return (bad & (count < self.careful_iterations - 1)) | (count < self.iterations)
+
+        start = (none, none, none, jnp.zeros((), jnp.int32))
+        if careful:
+            _, older, before, _ = lax.while_loop(unconverged, again, start)  # of constants
+        else:
+            carry = start
+            for _ in range(self.iterations - 1):
+                carry = again(carry)
+            _, older, before, _ = carry
+        delta = step(before)
+        return delta, self._error(step, older, before, lax.stop_gradient(delta))
+
+    def _error(self, step: "_Newton", older: Values, before: Values, delta: Values) -> Values:
+        """An estimate (mV) of what is left after the changes `older`, `before` and `delta`: the last
+        correction times how much it was smaller than the one before, beyond rounding."""
+        error = jax.tree.map(jnp.zeros_like, delta)
         for part, _ in step.nonlinear:  # the other compartments follow these
-            d2, d1, d0 = (take(lax.stop_gradient(d), part.where) for d in (delta, before, older))
+            d2, d1, d0 = (take(d, part.where) for d in (delta, before, older))
             rounding = 8.0 * jnp.finfo(d2.dtype).eps * jnp.abs(d2)
             last, first = jnp.maximum(jnp.abs(d2 - d1) - rounding, 0.0), jnp.abs(d1 - d0)
             worst = jnp.maximum(jnp.maximum(last, first), 1e-30)
             error = put(error, part.where, last * (last / worst))
-        return delta, error
+        return lax.stop_gradient(error)
 
 
 class _Newton(eqx.Module):
@@ -151,7 +176,13 @@ class Splitting(eqx.Module):
     but the midpoint rule does not damp: finely cut morphologies ring at large steps.
     """
 
-    tolerance: ClassVar[float] = math.inf  # nothing is iterated
+    @property
+    def tolerance(self) -> float:
+        return math.inf  # nothing is iterated
+
+    @property
+    def default_dt(self) -> float:
+        return 0.1
 
     def flow(
         self, cells: Cells, x: CellState, external: Values, h: Array, careful: bool
@@ -188,11 +219,10 @@ def hold(cells: Cells, x: CellState, h: Array, values: Values, when_held: float)
 
 def held_for(cells: Cells, x: CellState) -> list[tuple[Part, Array]]:
     """The parts that can hold their voltage, and for how long (ms) they still do."""
-    return [
-        (part, part.mechanism.held(state))
-        for part, state in zip(cells.parts, x.parts, strict=True)
-        if type(part.mechanism).held is not Mechanism.held
+    held = [
+        (part, part.mechanism.held(state)) for part, state in zip(cells.parts, x.parts, strict=True)
     ]
+    return [(part, left) for part, left in held if left is not None]
 
 
 def advance(cells: Cells, states: tuple[State, ...], v: Values, h: Array) -> tuple[State, ...]:
@@ -224,7 +254,7 @@ def _current(part: Part, state: State) -> Callable[[Array], Array]:
 
 def _stiff_flow(cells: Cells, v: Values, h: Values) -> Values:
     for part in cells.parts:
-        if type(part.mechanism).stiff_flow is not Mechanism.stiff_flow:
-            at, c_m = take(v, part.where), take(cells.c_m, part.where)
-            v = put(v, part.where, part.mechanism.stiff_flow(at, c_m, take(h, part.where)))
+        at, c_m, mine = (take(y, part.where) for y in (v, cells.c_m, h))
+        end = part.mechanism.stiff_flow(at, c_m, mine)
+        v = v if end is None else put(v, part.where, end)
     return v

@@ -5,15 +5,18 @@ it; a tree of thousands of compartments is a handful of objects. Any number may 
 axis: such a neuron is a population.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
-from .mechanism import Mechanism, State, as_float, check, check_bounds, parameters
+from .checks import as_float, as_tuple, check_bounds, known, shown
+from .mechanism import Mechanism, State, check, parameters
+from .placement import common_batch, fill, group, line_up, pair, place, root
 from .tree import Tree, build_tree
 
 
@@ -23,10 +26,12 @@ class Compartment(eqx.Module):
     Without `v_init` it starts at the `v_leak` of the first of its mechanisms that has one.
     """
 
-    c_m: Array = eqx.field(converter=as_float)
-    mechanisms: tuple[Mechanism, ...] = eqx.field(converter=tuple, default=())
+    c_m: Array = eqx.field(converter=partial(as_float, what="A compartment's c_m"))
+    mechanisms: tuple[Mechanism, ...] = eqx.field(
+        converter=partial(as_tuple, what="A compartment's mechanisms"), default=()
+    )
     v_init: Array | None = eqx.field(
-        converter=lambda v: None if v is None else as_float(v), default=None
+        converter=partial(as_float, what="A compartment's v_init", optional=True), default=None
     )
 
     def __check_init__(self):
@@ -63,19 +68,23 @@ class Neuron(eqx.Module):
         compartments: Mapping[str, Compartment],
         couplings: Sequence[tuple[str, str, Any]] = (),
     ):
+        if not isinstance(compartments, Mapping):
+            raise ValueError(f"compartments must be a dict by name, got {compartments!r}.")
+        couplings = as_tuple(couplings, "couplings")
         for coupling in couplings:
             if not isinstance(coupling, Sequence) or len(coupling) != 3:
                 raise ValueError(f"A coupling is (compartment, compartment, nS), got {coupling!r}.")
         for name, c in compartments.items():
             if not isinstance(c, Compartment):
                 raise ValueError(f"Compartment {name!r} must be a Compartment, got {c!r}.")
-        groups = _group(compartments)
-        self.placements = tuple(tuple(where) for where, _ in groups)
-        self.mechanisms = tuple(_stack(members) for _, members in groups)
-        self.tree = build_tree(list(compartments), [(a, b) for a, b, _ in couplings], _root(groups))
-        self.c_m = _line([c.c_m for c in compartments.values()])
-        self.g = _line([as_float(g) for _, _, g in couplings])
-        self.v_init = _line([_start(name, c) for name, c in compartments.items()])
+        placed = group(c.mechanisms for c in compartments.values())
+        self.placements = tuple(where for _, where in placed)
+        self.mechanisms = tuple(mechanism for mechanism, _ in placed)
+        self.tree = build_tree(list(compartments), [(a, b) for a, b, _ in couplings], root(placed))
+        self.c_m = line_up("c_m", [c.c_m for c in compartments.values()])
+        what = "The conductance of the coupling ({!r}, {!r})"
+        self.g = line_up("g", [as_float(g, what.format(a, b)) for a, b, g in couplings])
+        self.v_init = line_up("v_init", [_start(name, c) for name, c in compartments.items()])
 
     @classmethod
     def from_arrays(
@@ -94,51 +103,53 @@ class Neuron(eqx.Module):
         (mechanism, compartment numbers), on some, with parameters scalar or one a compartment;
         `v_init` (N,) or scalar, mV; `names`, by default the numbers.
         """
-        c_m = as_float(c_m)
+        c_m = as_float(c_m, "c_m")
         if c_m.ndim == 0:
             raise ValueError(
                 "c_m must be an array with one capacitance a compartment, got a scalar."
             )
         n = c_m.shape[-1]
-        names = [str(i) for i in range(n)] if names is None else list(names)
+        names = tuple(map(str, range(n))) if names is None else as_tuple(names, "names")
         if len(names) != n:
             raise ValueError(f"Expected {n} names, one for each c_m, got {len(names)}.")
-        groups = [m if isinstance(m, tuple) else (m, range(n)) for m in mechanisms]
-        for mechanism, where in groups:
-            _check_where(mechanism, where, n)
-        for i, j in couplings:
-            if not (0 <= i < n and 0 <= j < n):
-                raise ValueError(f"The coupling ({i}, {j}) is outside the {n} compartments.")
+        pairs = [pair(coupling, n) for coupling in as_tuple(couplings, "couplings")]
+        placed = [place(one, n) for one in as_tuple(mechanisms, "mechanisms")]
+        fields = {
+            "tree": build_tree(names, [(names[i], names[j]) for i, j in pairs], root(placed)),
+            "placements": tuple(where for _, where in placed),
+            "c_m": c_m,
+            "g": fill(as_float(g, "g"), len(pairs)),
+            "v_init": fill(as_float(v_init, "v_init"), n),
+            "mechanisms": tuple(mechanism for mechanism, _ in placed),
+        }
         self = object.__new__(cls)
-        set_ = object.__setattr__
-        set_(self, "placements", tuple(tuple(int(i) for i in where) for _, where in groups))
-        set_(self, "mechanisms", tuple(_widen(m, len(where)) for m, where in groups))
-        root = _root([(list(where), [m]) for m, where in groups])
-        set_(self, "tree", build_tree(names, [(names[i], names[j]) for i, j in couplings], root))
-        set_(self, "c_m", c_m)
-        set_(self, "g", _fill(as_float(g), len(couplings)))
-        set_(self, "v_init", _fill(as_float(v_init), n))
+        for field, value in fields.items():
+            object.__setattr__(self, field, value)
         check(self)
         return self
 
     def __check_init__(self):
-        n = self.tree.size
-        for what, value, size in (("c_m", self.c_m, n), ("g", self.g, n - 1)):
-            if value.shape[-1:] != (size,):
-                raise ValueError(f"{what} must have shape ({size},), got {value.shape}.")
-        for name, i in zip(self.tree.names, range(n), strict=True):
-            check_bounds(f"c_m of {name!r}", self.c_m[..., i], "pF", low=0.0, exclusive=True)
-            check_bounds(f"v_init of {name!r}", self.v_init[..., i], "mV")
-        check_bounds("The conductance g of a coupling", self.g, "nS", low=0.0)
-        held = {}
+        n, names = self.tree.size, self.names
+        for what, size in (("c_m", n), ("g", n - 1), ("v_init", n)):
+            shape = getattr(self, what).shape
+            if shape[-1:] != (size,):
+                raise ValueError(f"{what} must have shape ({size},), got {shape}.")
+        check_bounds(lambda i: f"c_m of {names[i]!r}", self.c_m, "pF", low=0.0, exclusive=True)
+        check_bounds(lambda i: f"v_init of {names[i]!r}", self.v_init, "mV")
+        of = "The conductance g between {!r} and {!r}"
+        check_bounds(lambda i: of.format(*self.tree.ends(i)), self.g, "nS", low=0.0)
+        held = set()
         for mechanism, where in zip(self.mechanisms, self.placements, strict=True):
             for i in where:
-                if mechanism.key in held.setdefault(i, set()):
+                if (mechanism.key, i) in held:
                     raise ValueError(
-                        f"Compartment {self.tree.names[i]!r} holds {mechanism.key!r} twice; give "
-                        "one of them a name of its own (name=...)."
+                        f"Compartment {names[i]!r} holds {mechanism.key!r} twice; give one of them "
+                        "a name of its own (name=...)."
                     )
-                held[i].add(mechanism.key)
+                held.add((mechanism.key, i))
+            for name, declared in parameters(mechanism).items():
+                value, end = getattr(mechanism, name), f".{mechanism.key}.{name}"
+                check_bounds(lambda i, w=where, end=end: names[w[i]] + end, value, **declared)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -147,10 +158,10 @@ class Neuron(eqx.Module):
 
     def init(self) -> NeuronState:
         """The state at the start: all at `v_init`, each mechanism at rest there."""
-        at = (self.v_init[..., jnp.array(where)] for where in self.placements)
-        return NeuronState(
-            self.v_init, tuple(m.init(v) for m, v in zip(self.mechanisms, at, strict=True))
-        )
+        v = np.asarray(self.v_init) if known(self.v_init) else self.v_init  # NumPy: no dispatch
+        at = (jnp.asarray(v[..., np.array(where)]) for where in self.placements)
+        states = tuple(m.init(v) for m, v in zip(self.mechanisms, at, strict=True))
+        return NeuronState(self.v_init, states)
 
     def find(self, compartment: str, mechanism: str) -> tuple[int, int]:
         """Where a mechanism is: its index in `mechanisms`, and the place of the compartment in it."""
@@ -176,105 +187,53 @@ class Neuron(eqx.Module):
         neuron = self
         for path, value in values.items():
             get, place = self._locate(path)
-            old, value = get(neuron), as_float(value)
-            batch = jnp.broadcast_shapes(old.shape[:-1], value.shape)
+            old, value = get(neuron), as_float(value, path)
+            batch = common_batch(f"{path} and of its like", {old.shape[:-1], value.shape})
             new = jnp.broadcast_to(old, (*batch, old.shape[-1])).at[..., place].set(value)
             neuron = eqx.tree_at(get, neuron, new)
         for module in (neuron, *neuron.mechanisms):
             check(module)
         return neuron
 
-    def _locate(self, path: str):
-        words = path.split(".")
-        if len(words) == 1 and "-" in path:
+    def _locate(self, path: str) -> tuple[Callable[["Neuron"], Array], int]:
+        """What gets the array that holds a parameter, and its place along the last axis."""
+        words = path.split(".") if isinstance(path, str) else []
+        unknown = ""
+        if len(words) == 1:
             for a, b in _splits(path):
                 if a in self.names and b in self.names:
                     return (lambda n: n.g), self._edge(a, b)
+                if a in self.names or b in self.names:
+                    unknown = f" ({b if a in self.names else a!r} is no compartment)"
         if len(words) == 2 and words[1] in ("c_m", "v_init"):
             return (lambda n: getattr(n, words[1])), self.tree.index(words[0])
         if len(words) == 3:
             k, place = self.find(words[0], words[1])
-            known = parameters(self.mechanisms[k])
-            if words[2] not in known:
-                raise ValueError(f"{words[1]} has no parameter {words[2]!r}; it has {list(known)}.")
+            there = list(parameters(self.mechanisms[k]))
+            if words[2] not in there:
+                raise ValueError(f"{words[1]} has no parameter {words[2]!r}; it has {there}.")
             return (lambda n: getattr(n.mechanisms[k], words[2])), place
         raise ValueError(
-            f"There is no parameter {path!r}; a path is like 'soma.AdEx.tau_w', 'soma.c_m', "
-            "'soma.v_init' or, for a coupling, 'soma-apical'."
+            f"There is no parameter {path!r}{unknown}; a path is like 'soma.AdEx.tau_w', "
+            "'soma.c_m', 'soma.v_init' or, for a coupling, 'soma-apical'."
         )
 
     def _edge(self, a: str, b: str) -> int:
-        at = {user: inside for inside, user in enumerate(self.tree.order)}
-        i, j = sorted((at[self.tree.index(a)], at[self.tree.index(b)]))
-        if self.tree.parent[j] != i:
-            raise ValueError(f"{a!r} and {b!r} are not coupled.")
-        return self.tree.edge[j]
+        """The index of the coupling of two compartments."""
+        i, j = (self.tree.order.index(self.tree.index(name)) for name in (a, b))
+        if self.tree.parent[i] == j:
+            return self.tree.edge[i]
+        if self.tree.parent[j] == i:
+            return self.tree.edge[j]
+        ends = map(self.tree.ends, range(self.tree.size - 1))
+        there = ["-".join(pair) for pair in ends if a in pair]
+        raise ValueError(f"{a!r} and {b!r} are not coupled; of {a!r} there are {shown(there)}.")
 
 
-def _splits(path: str):
+def _splits(path: str) -> list[tuple[str, str]]:
     """All ways to cut "a-b" in two at a dash (names may hold dashes)."""
     words = path.split("-")
     return [("-".join(words[:i]), "-".join(words[i:])) for i in range(1, len(words))]
-
-
-def _group(compartments: Mapping[str, Compartment]) -> list[tuple[list[int], list[Mechanism]]]:
-    """The compartments and instances of each kind of mechanism (kind: its pytree structure)."""
-    groups: dict[Any, tuple[list[int], list[Mechanism]]] = {}
-    for i, (name, compartment) in enumerate(compartments.items()):
-        for mechanism in compartment.mechanisms:
-            kind = (mechanism.key, jax.tree.structure(mechanism))
-            where, members = groups.setdefault(kind, ([], []))
-            if i in where:
-                raise ValueError(
-                    f"Compartment {name!r} holds {mechanism.key!r} twice; give one of them a name "
-                    "of its own (name=...)."
-                )
-            where.append(i)
-            members.append(mechanism)
-    return list(groups.values())
-
-
-def _stack(members: Sequence[Mechanism]) -> Mechanism:
-    return jax.tree.map(lambda *leaves: _line(leaves), *members)
-
-
-def _line(values: Sequence[Any]) -> Array:
-    """Scalars, or arrays over a batch, side by side along a last axis."""
-    if not values:
-        return jnp.zeros((0,))
-    return jnp.stack(jnp.broadcast_arrays(*values), axis=-1)
-
-
-def _fill(value: Array, n: int) -> Array:
-    return jnp.broadcast_to(value, (n,)) if value.ndim == 0 else value
-
-
-def _widen(mechanism: Mechanism, k: int) -> Mechanism:
-    wide = jax.tree.map(lambda x: _fill(x, k), mechanism)
-    for name in parameters(mechanism):
-        shape = getattr(wide, name).shape
-        if shape[-1:] != (k,):
-            raise ValueError(f"{mechanism.key}.{name} must be a scalar or ({k},), got {shape}.")
-    return wide
-
-
-def _check_where(mechanism: Any, where: Sequence[int], n: int) -> None:
-    if not isinstance(mechanism, Mechanism):
-        raise ValueError(f"Expected a Mechanism, got {mechanism!r}.")
-    outside = [i for i in where if not 0 <= i < n]
-    if outside or len(set(where)) < len(where) or not len(where):
-        raise ValueError(
-            f"{mechanism.key} must be placed on different compartments from 0 to {n - 1}, got "
-            f"{list(where)[:8]}."
-        )
-
-
-def _root(groups: Sequence[tuple[Sequence[int], Sequence[Mechanism]]]) -> int:
-    """The first spiking compartment: elimination then ends there, where Newton has to iterate."""
-    for where, members in groups:
-        if type(members[0]).event is not Mechanism.event:
-            return where[0]
-    return 0
 
 
 def _start(name: str, compartment: Compartment) -> Array:

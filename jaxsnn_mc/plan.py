@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import equinox as eqx
 import jax
@@ -10,11 +10,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from .cells import internal
+from .checks import as_count, as_positive, as_tuple
 from .inputs import Input
 from .neuron import Neuron, NeuronState
 
 MAX_RATE = 1.0
 """Spikes per ms that a chunk has slots for, besides one. More are counted and reported as lost."""
+
+
+CHECKPOINT_FROM = 20_000
+"""Steps. Longer runs keep, for reverse mode, the states at the starts of chunks only and compute
+each chunk once more: memory as the square root of the steps, for a third forward pass."""
 
 
 class Plan(NamedTuple):
@@ -25,9 +31,14 @@ class Plan(NamedTuple):
     chunk: int
     slots: int
     max_events: int
+    checkpoint: bool
     compartments: tuple[str, ...]
     voltages: tuple[int, ...]
     states: tuple[tuple[str, int, int, str], ...]
+
+
+Moving: TypeAlias = tuple[Neuron, tuple[Input, ...], NeuronState | None]
+"""What moves through a run: neuron, inputs, and where to start if not at rest."""
 
 
 def make_plan(
@@ -41,46 +52,91 @@ def make_plan(
     dtype: Any,
     max_events: int,
     block: int,
-) -> tuple[Plan, tuple[Neuron, tuple[Input, ...], NeuronState]]:
+) -> tuple[Plan, Moving]:
     """The plan of a run, and what moves through it (neuron, inputs, state) in one dtype.
 
     The arguments are those of `simulate`. Raises ValueError for whatever does not fit.
     """
-    n_steps = _count_steps(t_max, dt, record_every)
-    inputs = tuple(inputs)
+    if not isinstance(neuron, Neuron):
+        raise ValueError(f"What to simulate must be a Neuron, got {neuron!r}.")
+    dt, t_max = as_positive(dt, "dt"), as_positive(t_max, "t_max")
+    every = as_count(record_every, "record_every")
+    n_steps = _count_steps(t_max, dt, every)
+    max_events, _ = as_count(max_events, "max_events"), as_count(block, "block")
+    names = neuron.names if record is None else as_tuple(record, "record")
+    voltages, states = _what_to_record(neuron, names)
+    moving = _check_moving(neuron, as_tuple(inputs, "inputs"), state, t_max, dt)
+    chunk = _chunk_length(n_steps // every, every * dt)
+    slots = 1 + math.ceil(chunk * every * dt * MAX_RATE)
+    compartments = tuple(name for name in names if "." not in name)
+    plan = Plan(
+        n_steps,
+        every,
+        chunk,
+        slots,
+        max_events,
+        n_steps > CHECKPOINT_FROM,
+        compartments,
+        voltages,
+        states,
+    )
+    dtype = _check_dtype(neuron.c_m.dtype if dtype is None else dtype)
+    return plan, jax.tree.map(lambda x: _cast(x, dtype), moving)
+
+
+def _cast(x: Any, dtype: np.dtype) -> Any:
+    """`x` in `dtype`, dispatched to JAX (some 20 us) only if it is not so already."""
+    same = x.dtype == dtype and not getattr(x, "weak_type", False)
+    return x if same else jnp.asarray(x, dtype)
+
+
+def _check_moving(
+    neuron: Neuron, inputs: tuple, state: NeuronState | None, t_max: float, dt: float
+):
+    """What moves through a run, (neuron, inputs, state), if it fits together."""
     for one in inputs:
         if not isinstance(one, Input):
             raise ValueError(
                 f"An input is a StepCurrent, a SampledCurrent or a SpikeTrain, got {one!r}."
             )
+    if state is not None:
+        wanted, given = _shapes(neuron.init()), _shapes(state)
+        if jax.tree.flatten(wanted) != jax.tree.flatten(given):
+            raise ValueError(
+                f"state must be of the neuron's shapes, {wanted}, such as solution.state of an "
+                f"earlier run, got {given}."
+            )
+    moving = (neuron, inputs, state)
+    batch_size(moving)
+    for one in inputs:
         one.check(neuron, t_max, dt)
-    if max_events < 1 or block < 1:
-        raise ValueError(f"max_events and block must be 1 at least, got {max_events}, {block}.")
-    names = tuple(neuron.names if record is None else record)
-    compartments = tuple(name for name in names if "." not in name)
-    voltages, states = _what_to_record(neuron, names)
-    dtype = jnp.dtype(neuron.c_m.dtype if dtype is None else dtype)
-    if dtype == jnp.float64 and not jax.config.jax_enable_x64:
+    return moving
+
+
+def _shapes(state: Any) -> Any:
+    """The shapes in a state, without batch axes."""
+    if not isinstance(state, NeuronState):
+        return state
+    return jax.tree.map(lambda x: np.shape(x)[-1:], state)
+
+
+def _check_dtype(dtype: Any) -> np.dtype:
+    try:
+        name = jnp.dtype(dtype).name
+    except TypeError:
+        name = dtype
+    if name not in ("float32", "float64"):
+        raise ValueError(f"dtype must be float32 or float64, got {name!r}.")
+    dtype = np.dtype(name)
+    if jax.dtypes.canonicalize_dtype(dtype) != dtype:
         raise ValueError(
             "float64 needs JAX's x64 mode: jax.config.update('jax_enable_x64', True) before "
             "anything else, or JAX_ENABLE_X64=1."
         )
-    chunk = _chunk_length(n_steps // record_every, record_every * dt)
-    slots = 1 + math.ceil(chunk * record_every * dt * MAX_RATE)
-    plan = Plan(n_steps, record_every, chunk, slots, max_events, compartments, voltages, states)
-    moving = jax.tree.map(
-        lambda x: jnp.asarray(x, dtype), (neuron, inputs, neuron.init() if state is None else state)
-    )
-    batch_size(moving)
-    return plan, moving
+    return dtype
 
 
 def _count_steps(t_max: float, dt: float, every: int) -> int:
-    for what, value in (("dt", dt), ("t_max", t_max)):
-        if isinstance(value, jax.core.Tracer):
-            raise ValueError(f"{what} must be a plain number (ms), not traced: it sets the steps.")
-        if not (np.ndim(value) == 0 and np.isfinite(value) and value > 0):
-            raise ValueError(f"{what} must be a positive number (ms), got {value!r}.")
     if dt > t_max:
         raise ValueError(f"dt must not be longer than the run, got dt={dt:g}, t_max={t_max:g} ms.")
     n_steps = round(t_max / dt)
@@ -89,7 +145,7 @@ def _count_steps(t_max: float, dt: float, every: int) -> int:
             f"t_max must be a whole number of steps, got t_max={t_max:g}, dt={dt:g} ms; the nearest "
             f"that fits is {n_steps * dt:g} ms."
         )
-    if not isinstance(every, int | np.integer) or every < 1 or n_steps % every:
+    if n_steps % every:
         raise ValueError(
             f"record_every must be a whole number that divides the {n_steps} steps, got {every!r}."
         )
@@ -108,6 +164,11 @@ def _chunk_length(records: int, record_dt: float) -> int:
 def _what_to_record(neuron: Neuron, names: tuple[str, ...]):
     """Internal positions of voltages, and (path, group, member, state name) of states."""
     at = internal(neuron)
+    for name in names:
+        if not isinstance(name, str):
+            raise ValueError(
+                f"record must be a list of compartments and paths, got {name!r} in it."
+            )
     if len(set(names)) < len(names):
         raise ValueError(f"What to record must differ, got {list(names)}.")
     voltages = tuple(int(at[neuron.tree.index(name)]) for name in names if "." not in name)
@@ -144,6 +205,7 @@ def batch_size(moving) -> int | None:
         return None
     if len(shapes) > 1 or any(len(s) != 1 for s in shapes):
         raise ValueError(
-            f"The batch axes of neuron, inputs and state must be one and the same, got {shapes}."
+            "The batch axes of neuron, inputs and state must be one and the same, got "
+            f"{sorted(shapes)}."
         )
     return shapes.pop()[0]

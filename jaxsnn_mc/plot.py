@@ -1,12 +1,20 @@
 """Figures of solutions. Nothing else in the package needs matplotlib."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
+from .checks import as_tuple
 from .solution import Solution
+
+OVERSHOOT = 15.0
+"""mV. Spikes are drawn this far above the highest voltage of their axis."""
+
+Line = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""The times (R,) of a record, its values (R,), and the spike times of its compartment."""
 
 
 def plot_solution(
@@ -17,24 +25,29 @@ def plot_solution(
     label: str | None = None,
     figsize: tuple[float, float] | None = None,
 ) -> Figure:
-    """One axis for each recorded voltage (mV) and state, over time (ms), spikes marked above.
+    """One axis for each recorded voltage (mV) and state, over time (ms).
+
+    An event jumps from the threshold to the reset; it is drawn as a thin line to a common height.
 
     **Arguments:** `records`, which ones (all); `neuron`, which one of a population; `overlay`, other
     solutions by label, drawn dashed; `label`, this solution's name then; `figsize` in inches.
     """
-    names = [*solution.compartments, *solution.states] if records is None else records
+    everything = [*solution.compartments, *solution.states]
+    names = everything if records is None else as_tuple(records, "records")
     if not names:
         raise ValueError(
             "Nothing was recorded, so there is nothing to plot; see simulate(record=)."
         )
     size = figsize or (7.0, 1.0 + 1.5 * len(names))
+    others = dict(overlay or {})
+    styles = [{"label": label, "color": "C0"}]
+    styles += [{"label": k, "color": f"C{i}", "linestyle": "--"} for i, k in enumerate(others, 1)]
+    data = [[_data(one, name, neuron) for one in (solution, *others.values())] for name in names]
     figure, axes = plt.subplots(
         len(names), 1, sharex=True, figsize=size, squeeze=False, layout="constrained"
     )
-    for axis, name in zip(axes[:, 0], names, strict=True):
-        _draw(axis, solution, name, neuron, label=label, color="C0")
-        for i, (other_label, other) in enumerate((overlay or {}).items()):
-            _draw(axis, other, name, neuron, label=other_label, color=f"C{i + 1}", linestyle="--")
+    for axis, name, lines in zip(axes[:, 0], names, data, strict=True):
+        _draw(axis, lines, styles)
         axis.set_ylabel(name + (" (mV)" if "." not in name else ""))
         axis.spines[["top", "right"]].set_visible(False)
     axes[-1, 0].set_xlabel("time (ms)")
@@ -44,13 +57,21 @@ def plot_solution(
     return figure
 
 
-def _draw(axis: Any, solution: Solution, name: str, neuron: int, color: str, **style: Any) -> None:
+def _draw(axis: Any, lines: Sequence[Line], styles: Sequence[dict[str, Any]]) -> None:
+    """Draws lines, and from each to a common height its spikes."""
+    top = max(np.max(trace) for _, trace, _ in lines) + OVERSHOOT
+    for (ts, trace, spikes), style in zip(lines, styles, strict=True):
+        axis.plot(ts, trace, linewidth=1.2, **style)
+        before = np.maximum(np.searchsorted(ts, spikes) - 1, 0)
+        axis.vlines(spikes, trace[before], top, color=style["color"], linewidth=0.8)
+
+
+def _data(solution: Solution, name: str, neuron: int) -> Line:
     trace = np.asarray(solution[name])
-    trace = trace if trace.ndim == 1 else trace[neuron]
-    axis.plot(solution.ts, trace, color=color, linewidth=1.2, **style)
-    for source in [f"{c}.{m}" for c, m in solution.sources if c == name]:
-        times = solution.spike_times(source)
-        times = times if isinstance(times, np.ndarray) else times[neuron]
-        transform = axis.get_xaxis_transform()
-        axis.plot(times, np.full_like(times, 1.02), "v", color=color, markersize=5,
-                  transform=transform, clip_on=False)  # fmt: skip
+    sources = [f"{c}.{m}" for c, m in solution.sources if c == name]
+    spikes: list[Any] = [solution.spike_times(source) for source in sources]
+    if trace.ndim > 1:
+        if neuron not in range(len(trace)):
+            raise ValueError(f"neuron must be from 0 to {len(trace) - 1}, got {neuron!r}.")
+        trace, spikes = trace[neuron], [times[neuron] for times in spikes]
+    return solution.ts, trace, np.concatenate([np.zeros(0), *spikes])

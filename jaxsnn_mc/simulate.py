@@ -26,11 +26,16 @@ from .cells import (
 from .inputs import Input
 from .methods import ImplicitEuler, StepMethod
 from .neuron import Neuron, NeuronState
-from .plan import Plan, batch_size, make_plan, ndims
+from .plan import Moving, Plan, batch_size, make_plan, ndims
 from .solution import Diagnostics, Solution
+from .spike_rules import Exact, SpikeRule
 
-BLOCK = 128
-"""Neurons of a population that run together: their state stays in the first-level cache."""
+BLOCK = 64
+"""Neurons of a population that run together: their state stays in the first-level cache, and few
+of them wait while one of them has an event."""
+
+SIMD = 16
+"""Numbers in the widest vector of a processor (float32): blocks are multiples of it."""
 
 
 def simulate(
@@ -38,8 +43,9 @@ def simulate(
     inputs: Sequence[Input] = (),
     *,
     t_max: float,
-    dt: float = 0.01,
+    dt: float | None = None,
     method: StepMethod | None = None,
+    spike_rule: SpikeRule | None = None,
     record: Sequence[str] | None = None,
     record_every: int = 1,
     state: NeuronState | None = None,
@@ -49,13 +55,18 @@ def simulate(
 ) -> Solution:
     """Simulates a neuron, or a population of it, from 0 to `t_max` ms in steps of `dt` ms.
 
+    A new `t_max`, `dt` by `t_max`, record or number of inputs compiles anew; new numbers do not.
+
     **Arguments:**
 
     - `neuron`; `inputs`: if any of their numbers has a leading batch axis (B,), a population is run,
       block after block. All batch axes must agree; what has none is shared.
+    - `dt`: by default the method's own, 0.01 ms for implicit Euler and 0.1 ms for the splitting.
     - `method`: `ImplicitEuler()` by default, or `Splitting()` for second order and larger steps.
+    - `spike_rule`: how gradients cross spikes, `Exact()` by default, or a `Surrogate(shape)`.
     - `record`: what to record besides spikes: a compartment's name for its voltage (mV), or a path
-      such as "soma.AdEx.w" for a mechanism's state. All voltages by default, () for spikes only.
+      such as "soma.AdEx.w" for a mechanism's state. All voltages by default, () for spikes only,
+      [*neuron.names, "soma.AdEx.w"] for all voltages and a state.
     - `record_every`: record every so many steps.
     - `state`: where to start, such as another solution's `state`; by default at rest at `v_init`.
     - `dtype`: float32 or float64; by default that of the neuron's numbers.
@@ -67,23 +78,38 @@ def simulate(
 
     Raises ValueError for input that does not fit the neuron or the run.
     """
+    stepping, rule = method or ImplicitEuler(), spike_rule or Exact()
+    dt = stepping.default_dt if dt is None else dt
     plan, moving = make_plan(
         neuron, inputs, t_max, dt, record, record_every, state, dtype, max_events, block
     )
     size, step = batch_size(moving), jnp.asarray(dt, moving[0].c_m.dtype)
-    outputs = _run_all(plan, method or ImplicitEuler(), size, block, moving, step)
+    outputs = _run_all(plan, stepping, rule, size, block, moving, step)
     return _solution(neuron, plan, dt, outputs)
 
 
 @eqx.filter_jit
-def _run_all(plan: Plan, method: StepMethod, size: int | None, block: int, moving, dt: Array):
+def _run_all(
+    plan: Plan,
+    method: StepMethod,
+    rule: SpikeRule,
+    size: int | None,
+    block: int,
+    moving: Moving,
+    dt: Array,
+):
+    stepper = events.Stepper(method, rule, plan.max_events)
     if size is None:
-        return _run(plan, method, *moving, dt)
+        return _run(plan, stepper, moving, dt)
     flags = jax.tree.map(lambda x, n: x.ndim > n, moving, ndims(moving))
     mapped, shared = eqx.partition(moving, flags)
-    return lax.map(
-        lambda mine: _run(plan, method, *eqx.combine(mine, shared), dt), mapped, batch_size=block
-    )
+    # Blocks of one size (the last neuron fills up the last block), so that one loop is compiled.
+    blocks = -(-size // block)
+    width = -(-size // (blocks * SIMD)) * SIMD if size > SIMD else size
+    fill = np.minimum(np.arange(blocks * width), size - 1).reshape(blocks, width)
+    run = jax.vmap(lambda mine: _run(plan, stepper, eqx.combine(mine, shared), dt))
+    outputs = lax.map(run, jax.tree.map(lambda x: x[fill], mapped))
+    return jax.tree.map(lambda y: y.reshape(-1, *y.shape[2:])[:size], outputs)
 
 
 class _Carry(NamedTuple):
@@ -93,59 +119,62 @@ class _Carry(NamedTuple):
     chunk_start: Array
 
 
-def _run(plan: Plan, method: StepMethod, neuron: Neuron, inputs, state: NeuronState, dt: Array):
+def _run(plan: Plan, stepper: events.Stepper, moving: Moving, dt: Array):
+    neuron, inputs, state = moving
+    state = neuron.init() if state is None else state
     cells = lay_out(neuron)
     x = lay_out_state(neuron, cells, state)
     currents, drives = drive.prepare(neuron, cells, inputs, plan.n_steps, dt)
-    zero = jnp.zeros((), jnp.int32)
+    step_by_step = not stepper.rule.exact_times  # a surrogate's spike train is kept for each step
 
-    def one_step(carry: _Carry, now: drive.Drive) -> tuple[_Carry, None]:
+    def one_step(carry: _Carry, now: drive.Drive) -> tuple[_Carry, Array | None]:
         x = drive.receive(cells, carry.x, now)
         external = drive.External(cells, currents, now)
         since = (carry.index - carry.chunk_start) * dt
-        x, log = events.step(
-            cells, method, x, external, dt, carry.log, since, carry.index, plan.max_events
-        )
-        return _Carry(x, log, carry.index + 1, carry.chunk_start), None
+        x, log, spikes = events.step(stepper, cells, x, external, dt, carry.log, since, carry.index)
+        carry = _Carry(x, log, carry.index + 1, carry.chunk_start)
+        return carry, spikes if step_by_step else None
 
+    # Backwards, a step is recomputed from where it started instead of storing its insides.
     one_step = jax.checkpoint(one_step, prevent_cse=False)
 
-    def one_record(carry: _Carry, now):
-        if plan.every == 1:
-            carry, _ = one_step(carry, jax.tree.map(lambda d: d[0], now))
-        else:
-            carry, _ = lax.scan(one_step, carry, now, length=plan.every)
-        return carry, _record(plan, cells, carry.x)
+    def one_record(carry: _Carry, now: drive.Drive):
+        carry, spikes = lax.scan(one_step, carry, now, length=plan.every)
+        return carry, (_record(plan, cells, carry.x), spikes)
 
-    def one_chunk(carry: _Carry, now, length: int = plan.chunk):
-        carry, records = lax.scan(one_record, carry, now, length=length)
-        times = carry.log.times
-        log = carry.log._replace(
-            times=jnp.full_like(times, jnp.inf), in_chunk=jnp.zeros_like(carry.log.in_chunk)
-        )
-        excess = jnp.maximum(carry.log.in_chunk - plan.slots, 0).sum(dtype=jnp.int32)
-        log = log._replace(lost=log.lost + excess)
-        start = carry.chunk_start
-        return _Carry(carry.x, log, carry.index, carry.index), (records, times, start)
+    def one_record_of_one_step(carry: _Carry, now: drive.Drive):
+        carry, spikes = one_step(carry, jax.tree.map(lambda d: d[0], now))
+        return carry, (_record(plan, cells, carry.x), None if spikes is None else spikes[None])
 
+    record = one_record_of_one_step if plan.every == 1 else one_record
+
+    def one_chunk(carry: _Carry, now: drive.Drive, length: int = plan.chunk):
+        carry, outputs = lax.scan(record, carry, now, length=length)
+        log, times = events.empty_slots(carry.log)
+        return _Carry(carry.x, log, carry.index, carry.index), (outputs, times, carry.chunk_start)
+
+    zero = jnp.zeros((), jnp.int32)
     first = _record(plan, cells, x)
     carry = _Carry(x, events.empty_log(cells, plan.slots), zero, zero)
-    records_left = plan.n_steps // plan.every
-    chunks, rest = divmod(records_left, plan.chunk)
+    chunks, rest = divmod(plan.n_steps // plan.every, plan.chunk)
     whole = chunks * plan.chunk * plan.every
     shaped = jax.tree.map(lambda d: d[:whole].reshape(chunks, plan.chunk, plan.every), drives)
-    carry, (records, times, starts) = lax.scan(one_chunk, carry, shaped, length=chunks)
-    records = [r.reshape(-1, *r.shape[2:]) for r in records]
+    chunk = jax.checkpoint(one_chunk) if plan.checkpoint else one_chunk
+    carry, (outputs, times, starts) = lax.scan(chunk, carry, shaped, length=chunks)
+    outputs = jax.tree.map(lambda y: y.reshape(-1, *y.shape[2:]), outputs)
     if rest:
         tail = jax.tree.map(lambda d: d[whole:].reshape(rest, plan.every), drives)
-        carry, (more, last_times, last_start) = one_chunk(carry, tail, rest)
-        records = [jnp.concatenate([a, b]) for a, b in zip(records, more, strict=True)]
-        times = jnp.concatenate([times, last_times[None]])
-        starts = jnp.concatenate([starts, last_start[None]])
+        carry, (more, *last) = one_chunk(carry, tail, rest)
+        outputs = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), outputs, more)
+        times, starts = (
+            jnp.concatenate([a, b[None]]) for a, b in zip((times, starts), last, strict=True)
+        )
+    records, train = outputs
     records = [jnp.concatenate([a[None], b]) for a, b in zip(first, records, strict=True)]
     if _all_of_a_large_tree(plan, cells):
         records[0] = records[0][:, np.array(plan.voltages)]
-    return records, times, starts, collect_state(neuron, cells, carry.x), carry.log
+    train = None if train is None else train.reshape(plan.n_steps, -1)
+    return records, times, starts, train, collect_state(neuron, cells, carry.x), carry.log
 
 
 def _record(plan: Plan, cells: Cells, x: CellState) -> list[Array]:
@@ -170,7 +199,7 @@ def _all_of_a_large_tree(plan: Plan, cells: Cells) -> bool:
 
 
 def _solution(neuron: Neuron, plan: Plan, dt: float, outputs) -> Solution:
-    records, times, starts, state, log = outputs
+    records, times, starts, train, state, log = outputs
     v, states = None, records
     if plan.voltages:
         v, states = records[0], records[1:]
@@ -184,6 +213,7 @@ def _solution(neuron: Neuron, plan: Plan, dt: float, outputs) -> Solution:
         sources=firing_sources(neuron),
         slots=times,
         slot_starts=starts,
+        train=train,
         counts=log.count,
         state=state,
         diagnostics=Diagnostics(

@@ -7,6 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array
 
 from .neuron import NeuronState
@@ -59,7 +60,7 @@ class Diagnostics(eqx.Module):
 
     def warn(self) -> None:
         """Issues a RuntimeWarning if something of concrete results is not to be trusted."""
-        if not any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(self)) and not self.ok:
+        if not any(isinstance(x, Tracer) for x in jax.tree.leaves(self)) and not self.ok:
             warnings.warn(str(self), RuntimeWarning, stacklevel=4)
 
 
@@ -81,6 +82,7 @@ class Solution(eqx.Module):
     slots: Array
     slot_starts: Array
     counts: Array
+    train: Array | None
     state: NeuronState
     diagnostics: Diagnostics
 
@@ -116,6 +118,18 @@ class Solution(eqx.Module):
         times = start * jnp.asarray(self.dt, mine.dtype) + mine
         return jnp.sort(times.reshape(*times.shape[:-2], -1), axis=-1)
 
+    def spike_train(self, source: str | None = None) -> Array:
+        """The number of spikes in each step (..., n_steps), differentiable by a `Surrogate`.
+
+        Raises ValueError if the run had no `Surrogate` as its spike rule.
+        """
+        if self.train is None:
+            raise ValueError(
+                "There is no spike train: it is kept only with spike_rule=Surrogate(...) (with Exact, "
+                "use the spike times, which are differentiable)."
+            )
+        return self.train[..., self._source(source)]
+
     def spike_times(self, source: str | None = None) -> Any:
         """The spike times of a source in ms: an array, or for a population a list of arrays."""
         slots = np.asarray(self.slots[..., self._source(source)], dtype=np.float64)
@@ -146,7 +160,9 @@ class Solution(eqx.Module):
         import pandas
 
         if self.slots.ndim > 3:
-            raise ValueError("to_pandas is for one neuron; use to_xarray for a population.")
+            raise ValueError(
+                f"to_pandas is for one neuron, got {self.slots.shape[0]}; use to_xarray for them."
+            )
         columns = {name: np.asarray(self[name]) for name in self._recorded}
         return pandas.DataFrame(columns, index=pandas.Index(self.ts, name="time (ms)"))
 

@@ -4,8 +4,11 @@ The user numbers the compartments in any way. Inside, they are renumbered so tha
 every parent comes before its children (depth first): the order in which Hines elimination runs.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from .checks import shown
 
 
 @dataclass(frozen=True)
@@ -32,9 +35,14 @@ class Tree:
         """The user's index of a compartment. Raises ValueError for a name that is not there."""
         if name not in self.names:
             raise ValueError(
-                f"There is no compartment {name!r}; the neuron has {_shown(self.names)}."
+                f"There is no compartment {name!r}; the neuron has {shown(self.names)}."
             )
         return self.names.index(name)
+
+    def ends(self, edge: int) -> tuple[str, str]:
+        """The names of the two compartments of the user's coupling with index `edge`."""
+        child = self.edge.index(edge)
+        return self.names[self.order[self.parent[child]]], self.names[self.order[child]]
 
 
 def build_tree(names: Sequence[str], pairs: Sequence[tuple[str, str]], root: int = 0) -> Tree:
@@ -50,9 +58,10 @@ def build_tree(names: Sequence[str], pairs: Sequence[tuple[str, str]], root: int
         neighbours[b].append((a, edge))
     order, parent, edges = _depth_first(neighbours, root)
     if len(order) < len(names):
-        missing = [name for i, name in enumerate(names) if i not in set(order)]
+        reached = set(order)
+        missing = [name for i, name in enumerate(names) if i not in reached]
         raise ValueError(
-            f"The compartments are not connected: {_shown(missing)} cannot be reached from "
+            f"The compartments are not connected: {shown(missing)} cannot be reached from "
             f"{names[root]!r}. Add a coupling between the two parts."
         )
     return Tree(tuple(names), tuple(order), tuple(parent), tuple(edges))
@@ -66,8 +75,8 @@ def _indices(names: Sequence[str]) -> dict[str, int]:
             raise ValueError(f"A compartment's name is a string without dots, got {name!r}.")
     index = {name: i for i, name in enumerate(names)}
     if len(index) < len(names):
-        repeated = sorted({name for name in names if list(names).count(name) > 1})
-        raise ValueError(f"Compartment names must differ, got {_shown(repeated)} more than once.")
+        repeated = [name for name, count in Counter(names).items() if count > 1]
+        raise ValueError(f"Compartment names must differ, got {shown(repeated)} more than once.")
     return index
 
 
@@ -84,10 +93,10 @@ def _checked(index: dict[str, int], pairs: Sequence[tuple[str, str]]) -> list[tu
     seen, result = set(), []
     for a, b in pairs:
         for name in (a, b):
-            if name not in index:
+            if not isinstance(name, str) or name not in index:
                 raise ValueError(
                     f"The coupling ({a!r}, {b!r}) names {name!r}, which is not a compartment; "
-                    f"there are {_shown(list(index))}."
+                    f"there are {shown(index)}."
                 )
         i, j = index[a], index[b]
         if i == j:
@@ -122,8 +131,3 @@ def _depth_first(
                 seen.add(child)
                 stack.append((child, here, child_edge))
     return order, parents, edges
-
-
-def _shown(names: Sequence[str], most: int = 8) -> str:
-    shown = ", ".join(repr(name) for name in list(names)[:most])
-    return shown + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -157,7 +157,7 @@ def _row(f: dict[str, Any], table: Table) -> str:
     result = " ".join(f"{t:.4f}" for t in f["spikes_ms"]) or "none"
     if f["voltage_mV"] is not None:
         result = f"{f['voltage_mV']:.6f}"
-    notes = [f"{name} about {1e3 * s:.1f} ms of it" for name, s in f["parts_s"].items()]
+    notes = [f"estimate: {name} {1e3 * s:.1f} ms of it" for name, s in f["parts_s"].items()]
     notes += [f["note"]] if f["note"] else []
     return f"{times}{ratios}  {result}" + (f"  ({'; '.join(notes)})" if notes else "")
 

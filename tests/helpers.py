@@ -18,7 +18,9 @@ def neuron_and_inputs(problem: reference.Problem) -> tuple[mc.Neuron, list]:
     compartments = {}
     for i, name in enumerate(names):
         g, v = problem.g_leak[i], problem.v_leak[i]
-        mechanisms: list[mc.Mechanism] = [adex(spiking[i], g, v)] if i in spiking else [mc.Leak(g, v)]
+        mechanisms: list[mc.Mechanism] = (
+            [adex(spiking[i], g, v)] if i in spiking else [mc.Leak(g, v)]
+        )
         for k, synapse in enumerate(problem.synapses):
             if synapse.compartment == i:
                 mechanisms.append(mc.CurrentSynapse(synapse.tau, name=f"syn{k}"))

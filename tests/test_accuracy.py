@@ -32,7 +32,9 @@ def test_table_1(method, dt, tolerance):
         assert ours[:2].round(1).tolist() == [26.3, 129.3]  # as published
 
 
-@pytest.mark.parametrize(("method", "dt", "tolerance"), [(euler, 0.01, 0.1), (splitting, 0.1, 0.005)])
+@pytest.mark.parametrize(
+    ("method", "dt", "tolerance"), [(euler, 0.01, 0.1), (splitting, 0.1, 0.005)]
+)
 def test_table_2(method, dt, tolerance):
     """The report's Table 2 over 200 ms against the reference."""
     exact = reference.solve(reference.table2(t_max=200.0), 200.0).spikes[0]
@@ -40,7 +42,9 @@ def test_table_2(method, dt, tolerance):
     np.testing.assert_allclose(ours, exact, rtol=0, atol=tolerance)
 
 
-@pytest.mark.parametrize(("method", "coarsest", "order"), [(euler, 0.025, 1), (splitting, 0.0625, 2)])
+@pytest.mark.parametrize(
+    ("method", "coarsest", "order"), [(euler, 0.025, 1), (splitting, 0.0625, 2)]
+)
 def test_order_of_spike_times(method, coarsest, order):
     """The errors of spikes 1 to 5 fall with the method's order, fitted over four halvings of dt:
     all five together (their norm), and each one whose error does not pass through zero on the way.
@@ -111,7 +115,8 @@ def test_lif_closed_form(method):
             neuron, [mc.StepCurrent("soma", current)], t_max=100.0, dt=dt, method=method
         )
         errors.append(np.abs(run.spike_times()[:5] - exact).max())
-    # In time, the relaxation of backward Euler is off by dt / 2 tau, of the midpoint by (dt / tau)^2 / 12.
+    # Relative to time, backward Euler relaxes too slowly by dt / 2 tau, the midpoint rule too
+    # fast by (dt / tau)^2 / 12.
     order, bound = (1, 0.05 / (2 * tau)) if method is euler else (2, (0.05 / tau) ** 2 / 12)
     assert errors[1] < bound * 100.0
     assert errors[0] / errors[1] == pytest.approx(2.0**order, rel=0.15)

@@ -19,7 +19,10 @@ def v_end(inputs, dt, method, t_max=30.0):
 def test_spikes_off_the_grid(method, order):
     """The voltage after input spikes at any times, against the closed form (difference of
     exponentials); the error falls with the method's order."""
-    times, weights = np.array([2.037, 9.4142, 9.4691, 21.001]), np.array([300.0, -80.0, 120.0, 500.0])
+    times, weights = (
+        np.array([2.037, 9.4142, 9.4691, 21.001]),
+        np.array([300.0, -80.0, 120.0, 500.0]),
+    )
     tau_m, tau_s, c = 10.0, 3.0, 100.0
     age = 30.0 - times
     kernel = (np.exp(-age / tau_m) - np.exp(-age / tau_s)) / (1 / tau_s - 1 / tau_m) / c

@@ -105,7 +105,11 @@ def test_exponential_flow(v):
     assert flow(to_peak) == pytest.approx(th, abs=1e-9)
     h = 0.7 * min(to_peak, 5.0)
     exact = solve_ivp(
-        lambda _, y: g * delta / c * np.exp((y - v_exp) / delta), (0, h), [v], rtol=1e-12, atol=1e-12
+        lambda _, y: g * delta / c * np.exp((y - v_exp) / delta),
+        (0, h),
+        [v],
+        rtol=1e-12,
+        atol=1e-12,
     ).y[0, -1]
     assert flow(h) == pytest.approx(exact, abs=1e-9)
     beyond = flow(to_peak + 1.0) - th  # at the rate that it had at the peak
@@ -118,7 +122,9 @@ def test_capped_exponential():
     slope = jax.grad(lambda v: exponential_current(v, *args))
     cap = -50.0 + 2.0 * np.log(200.0 / 10.0)
     for v in (-60.0, cap - 1e-6):
-        assert exponential_current(jnp.asarray(v), *args) == pytest.approx(20 * np.exp((v + 50) / 2))
+        assert exponential_current(jnp.asarray(v), *args) == pytest.approx(
+            20 * np.exp((v + 50) / 2)
+        )
     for v in (cap + 1e-6, cap + 100.0):
         assert slope(v) == pytest.approx(200.0, rel=1e-5)
 
@@ -128,9 +134,7 @@ def test_delta_T_to_zero_is_a_lif(method):
     """An AdEx with delta_T = 0, a = b = 0 is a LIF with threshold v_exp (closed form)."""
     adex = mc.AdEx(10.0, -65.0, -50.0, 0.0, a=0.0, b=0.0, v_th=0.0, v_reset=-70.0, t_ref=2.0)
     neuron = mc.Neuron({"soma": mc.Compartment(100.0, [adex])})
-    run = mc.simulate(
-        neuron, [mc.StepCurrent("soma", 200.0)], t_max=40.0, dt=0.01, method=method
-    )
+    run = mc.simulate(neuron, [mc.StepCurrent("soma", 200.0)], t_max=40.0, dt=0.01, method=method)
     first = 10.0 * np.log(20.0 / 5.0)
     again = 2.0 + 10.0 * np.log(25.0 / 5.0)
     np.testing.assert_allclose(run.spike_times(), [first, first + again], atol=0.02)
@@ -182,7 +186,10 @@ def test_unconverged_steps_are_reported():
             return -((v + 65.0) ** 3)
 
     neuron = mc.Neuron(
-        {"a": mc.Compartment(100.0, [mc.Leak(1.0, -65.0)]), "b": mc.Compartment(10.0, [Cubic()], -65.0)},
+        {
+            "a": mc.Compartment(100.0, [mc.Leak(1.0, -65.0)]),
+            "b": mc.Compartment(10.0, [Cubic()], -65.0),
+        },
         [("a", "b", 1.0)],
     )
     method = mc.ImplicitEuler(iterations=2, careful_iterations=2)
