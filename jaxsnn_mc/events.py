@@ -13,76 +13,14 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool
 
 from .cells import Cells, CellState, put, take
 from .drive import External
-from .hines import Values
+from .locate import Start, locate, margins, separate_margins
+from .log import Log, record, report
 from .methods import StepMethod, held_for
 from .spike_rules import SpikeRule
-
-LOCATE_ITERATIONS = 50
-"""Safeguarded Newton iterations for the time of an event at most; about four are usual."""
-
-ACCURACY = 1e-4
-"""The last Newton correction of that time, in steps; what it leaves is of the order of its square."""
-
-_TINY = 1e-6
-
-
-class Log(NamedTuple):
-    """What a run has to report of its events, for each of the E margins of a neuron.
-
-    `times`: S slots of event times (ms) within the present chunk of steps, inf where empty;
-    `in_chunk` and `count`: events in the chunk and in all; `lost`: steps with more events than can
-    be resolved; `unconverged`: steps with an iteration error above tolerance, `first_step` and
-    `compartment` (internal position) of the first one, `worst` error (mV).
-    """
-
-    times: Float[Array, "S E"]
-    in_chunk: Int[Array, " E"]
-    count: Int[Array, " E"]
-    lost: Int[Array, ""]
-    unconverged: Int[Array, ""]
-    first_step: Int[Array, ""]
-    compartment: Int[Array, ""]
-    worst: Float[Array, ""]
-
-
-def empty_log(cells: Cells, slots: int) -> Log:
-    """A log with nothing in it."""
-    dtype = jnp.result_type(*jax.tree.leaves(cells.c_m))
-    n = sum(len(part.members) for part in cells.firing)
-    zero = jnp.zeros((), jnp.int32)
-    none = jnp.zeros(n, jnp.int32)
-    times = jnp.full((slots, n), jnp.inf, dtype)
-    return Log(times, none, none, zero, zero, zero - 1, zero - 1, jnp.zeros((), dtype))
-
-
-def empty_slots(log: Log) -> tuple[Log, Array]:
-    """The log for the next chunk of steps, and the event times (S, E) of the one that ends."""
-    excess = jnp.maximum(log.in_chunk - log.times.shape[0], 0).sum(dtype=jnp.int32)
-    empty = log._replace(
-        times=jnp.full_like(log.times, jnp.inf),
-        in_chunk=jnp.zeros_like(log.in_chunk),
-        lost=log.lost + excess,
-    )
-    return empty, log.times
-
-
-def margins(cells: Cells, x: CellState) -> Float[Array, " E"]:
-    """The event margins of all parts, positive where one fires."""
-    values = [jnp.atleast_1d(m) for m in _separate_margins(cells, x)]
-    return jnp.concatenate(values) if values else jnp.zeros(0)
-
-
-def _separate_margins(cells: Cells, x: CellState) -> list[Array]:
-    """The event margin of each part that has one."""
-    values = [
-        part.mechanism.event(state, take(x.v, part.where))
-        for part, state in zip(cells.parts, x.parts, strict=True)
-    ]
-    return [m for m in values if m is not None]
 
 
 def jump(cells: Cells, x: CellState, fires: Bool[Array, " E"]) -> CellState:
@@ -124,7 +62,7 @@ def step(
     method, rule, _ = stepper
     t = index * dt
     after, error = method.flow(cells, x, external(t, dt), dt, careful=False)
-    checks = [m > 0 for m in _separate_margins(cells, after)]
+    checks = [m > 0 for m in separate_margins(cells, after)]
     checks += [(left > 0) & (left < dt) for _, left in held_for(cells, x)]
     checks += [e > method.tolerance for e in jax.tree.leaves(error)]
     if not checks:
@@ -203,7 +141,7 @@ def _resolve(stepper, cells, x, external, t, dt, log, chunk_time, index):
         def past_event(x, elapsed, log):
             which, h_event, at = locate(start, flow, m0, h, rule.exact_times)
             elapsed = elapsed + h_event
-            return jump(cells, at, which), elapsed, _record(log, which, chunk_time + elapsed)
+            return jump(cells, at, which), elapsed, record(log, which, chunk_time + elapsed)
 
         fired = _branch(fires, past_event, (x, elapsed, log))
         x, elapsed, log = _where(fires, fired, (after, elapsed + h, log))
@@ -223,7 +161,7 @@ def _resolve(stepper, cells, x, external, t, dt, log, chunk_time, index):
     (after, _, log, error, _), _ = lax.scan(until_done, start, jnp.arange(max_events + 1))
     lost = jnp.any(margins(cells, after) > 0)
     log = log._replace(lost=log.lost + lost)
-    return after, _report(log, lax.stop_gradient(error), method.tolerance, index)
+    return after, report(log, lax.stop_gradient(error), method.tolerance, index)
 
 
 def _until_release(cells: Cells, x: CellState, left: Array) -> Array:
@@ -231,120 +169,6 @@ def _until_release(cells: Cells, x: CellState, left: Array) -> Array:
     for _, held in held_for(cells, x):
         left = jnp.minimum(left, jnp.min(jnp.where(held > 0, held, left)))
     return left
-
-
-class Start(NamedTuple):
-    """All that a flow starts from: a pytree, so that it can be held constant."""
-
-    cells: Cells
-    external: External
-    x: CellState
-    t: Array
-
-
-def locate(
-    start: Start, flow: Callable, m0: Float[Array, " E"], left: Array, exact: bool
-) -> tuple[Bool[Array, " E"], Array, CellState]:
-    """The first event of a flow: which one, its time h in 0 to left (ms), and the state there.
-
-    Newton runs from the end of the step (where an upstroke, continued linearly in time beyond its
-    peak, points straight at its crossing), kept inside a shrinking bracket. The derivative
-    is that of one more Newton step with a constant slope: by the implicit function theorem h then
-    has the derivative of the true crossing, and the state that of the state there. If not `exact`,
-    h is a constant.
-    """
-
-    def slopes(start, h):
-        """The margins after h, and the rates of change with h of the state and of them."""
-        (end, _), (rate, _) = jax.jvp(lambda h: flow(start, h), (h,), (jnp.ones_like(h),))
-        m, slope = jax.jvp(lambda x: margins(start.cells, x), (end,), (rate,))
-        return rate, m, jnp.maximum(slope, 1e-12)
-
-    fixed, last = lax.stop_gradient((start, left))
-
-    def first(m1: Array, slope: Array) -> Bool[Array, " E"]:
-        """Which margin crosses first, by its tangent at the end of the step."""
-        times = jnp.where(m1 > 0, last - m1 / slope, jnp.inf)
-        times = jnp.where(m0 >= 0, -jnp.inf, times)
-        return jnp.arange(times.shape[0]) == jnp.argmin(times)
-
-    def newton(carry: _Search) -> _Search:
-        h = carry.h
-        rate, m, slope = slopes(fixed, h)
-        which = jnp.where(carry.count == 0, first(m, slope), carry.which)
-        m, slope = _pick(which, m), _pick(which, slope)
-        low, high = jnp.where(m > 0, carry.low, h), jnp.where(m > 0, h, carry.high)
-        new = h - m / slope
-        inside = (new > low) & (new < high)
-        new = jnp.where(inside, new, 0.5 * (low + high))
-        done = jnp.where(inside, jnp.abs(new - h) < ACCURACY * last, high - low < _TINY * last)
-        at_once = _pick(which, m0) >= 0
-        new = jnp.where(at_once, 0.0, new)
-        return _Search(new, done | at_once, which, low, high, rate, slope, carry.count + 1)
-
-    def moving(carry: _Search) -> Array:
-        return ~carry.done & (carry.count < LOCATE_ITERATIONS)
-
-    begin = _Search(
-        last,
-        jnp.array(False),
-        m0 > jnp.inf,
-        jnp.zeros_like(last),
-        last,
-        fixed.x,
-        jnp.ones_like(last),
-        0,
-    )
-    found = lax.while_loop(moving, newton, begin)  # of constants: never differentiated
-    at, _ = flow(start, found.h)
-    if not exact:
-        return found.which, found.h, at
-    late = -_pick(found.which, margins(start.cells, at)) / found.slope
-    at_once = _pick(found.which, m0) >= 0
-    late = jnp.where(at_once, 0.0, late - lax.stop_gradient(late))  # zero, with a derivative
-    at = jax.tree.map(lambda y, dy: y + late * dy, at, found.rate)
-    return found.which, found.h + late, at
-
-
-class _Search(NamedTuple):
-    """Newton's search for an event: its time h (ms), whether it is done, which event, the bracket,
-    the rates of change of the state and of the margin with h, and the iterations done."""
-
-    h: Array
-    done: Bool[Array, ""]
-    which: Bool[Array, " E"]
-    low: Array
-    high: Array
-    rate: CellState
-    slope: Array
-    count: Int[Array, ""] | int
-
-
-def _pick(which: Bool[Array, " E"], values: Array) -> Array:
-    return jnp.sum(jnp.where(which, values, 0.0))
-
-
-def _record(log: Log, which: Bool[Array, " E"], time: Array) -> Log:
-    slot = jnp.arange(log.times.shape[0])[:, None] == log.in_chunk
-    return log._replace(
-        times=jnp.where(slot & which, time, log.times),
-        in_chunk=log.in_chunk + which,
-        count=log.count + which,
-    )
-
-
-def _report(log: Log, error: Values, tolerance: float, index: Array) -> Log:
-    """Notes a step whose iteration ended with an error above tolerance."""
-    errors = jnp.stack(error) if isinstance(error, tuple) else error
-    worst = jnp.max(errors)
-    bad = ~(worst <= tolerance)
-    first = bad & (log.unconverged == 0)
-    return log._replace(
-        unconverged=log.unconverged + bad,
-        first_step=jnp.where(first, index, log.first_step),
-        compartment=jnp.where(first, jnp.argmax(errors).astype(jnp.int32), log.compartment),
-        worst=jnp.where(bad, jnp.maximum(worst, log.worst), log.worst),
-    )
 
 
 def _branch(predicate: Array, go: Callable, carry: tuple) -> tuple:

@@ -24,6 +24,7 @@ from .cells import (
     lay_out_state,
 )
 from .inputs import Input
+from .log import Log, empty_log, empty_slots
 from .methods import ImplicitEuler, StepMethod
 from .neuron import Neuron, NeuronState
 from .plan import Moving, Plan, batch_size, make_plan, ndims
@@ -114,7 +115,7 @@ def _run_all(
 
 class _Carry(NamedTuple):
     x: CellState
-    log: events.Log
+    log: Log
     index: Array
     chunk_start: Array
 
@@ -150,12 +151,12 @@ def _run(plan: Plan, stepper: events.Stepper, moving: Moving, dt: Array):
 
     def one_chunk(carry: _Carry, now: drive.Drive, length: int = plan.chunk):
         carry, outputs = lax.scan(record, carry, now, length=length)
-        log, times = events.empty_slots(carry.log)
+        log, times = empty_slots(carry.log)
         return _Carry(carry.x, log, carry.index, carry.index), (outputs, times, carry.chunk_start)
 
     zero = jnp.zeros((), jnp.int32)
     first = _record(plan, cells, x)
-    carry = _Carry(x, events.empty_log(cells, plan.slots), zero, zero)
+    carry = _Carry(x, empty_log(cells, plan.slots), zero, zero)
     chunks, rest = divmod(plan.n_steps // plan.every, plan.chunk)
     whole = chunks * plan.chunk * plan.every
     shaped = jax.tree.map(lambda d: d[:whole].reshape(chunks, plan.chunk, plan.every), drives)
