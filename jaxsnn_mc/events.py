@@ -147,6 +147,8 @@ def _resolve(stepper, cells, x, external, t, dt, log, chunk_time, index):
         x, elapsed, log = _where(fires, fired, (after, elapsed + h, log))
         return x, elapsed, log, error, at_end & ~fires
 
+    until_event = jax.checkpoint(until_event, prevent_cse=False)
+
     def until_done(carry, k):
         x, elapsed, log, error, done = carry
         new = _branch(
