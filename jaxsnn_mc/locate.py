@@ -72,7 +72,7 @@ def locate(
 
     def newton(carry: _Search) -> _Search:
         h = carry.h
-        rate, m, slope = slopes(fixed, h)
+        _, m, slope = slopes(fixed, h)
         which = jnp.where(carry.count == 0, first(m, slope), carry.which)
         m, slope = _pick(which, m), _pick(which, slope)
         low, high = jnp.where(m > 0, carry.low, h), jnp.where(m > 0, h, carry.high)
@@ -81,44 +81,35 @@ def locate(
         new = jnp.where(inside, new, 0.5 * (low + high))
         done = jnp.where(inside, jnp.abs(new - h) < ACCURACY * last, high - low < _TINY * last)
         at_once = _pick(which, m0) >= 0
-        new = jnp.where(at_once, 0.0, new)
-        return _Search(new, done | at_once, which, low, high, rate, slope, carry.count + 1)
+        return _Search(
+            jnp.where(at_once, 0.0, new), done | at_once, which, low, high, carry.count + 1
+        )
 
     def moving(carry: _Search) -> Array:
         return ~carry.done & (carry.count < LOCATE_ITERATIONS)
 
-    begin = _Search(
-        last,
-        jnp.array(False),
-        m0 > jnp.inf,
-        jnp.zeros_like(last),
-        last,
-        fixed.x,
-        jnp.ones_like(last),
-        0,
-    )
+    begin = _Search(last, jnp.array(False), m0 > jnp.inf, jnp.zeros_like(last), last, 0)
     found = lax.while_loop(moving, newton, begin)  # of constants: never differentiated
     at, _ = flow(start, found.h)
     if not exact:
         return found.which, found.h, at
-    late = -_pick(found.which, margins(start.cells, at)) / found.slope
+    rate, _, slope = slopes(fixed, found.h)
+    late = -_pick(found.which, margins(start.cells, at)) / _pick(found.which, slope)
     at_once = _pick(found.which, m0) >= 0
     late = jnp.where(at_once, 0.0, late - lax.stop_gradient(late))  # zero, with a derivative
-    at = jax.tree.map(lambda y, dy: y + late * dy, at, found.rate)
+    at = jax.tree.map(lambda y, dy: y + late * dy, at, rate)
     return found.which, found.h + late, at
 
 
 class _Search(NamedTuple):
     """Newton's search for an event: its time h (ms), whether it is done, which event, the bracket,
-    the rates of change of the state and of the margin with h, and the iterations done."""
+    and the iterations done."""
 
     h: Array
     done: Bool[Array, ""]
     which: Bool[Array, " E"]
     low: Array
     high: Array
-    rate: CellState
-    slope: Array
     count: Int[Array, ""] | int
 
 

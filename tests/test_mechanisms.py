@@ -227,3 +227,15 @@ def test_both_layouts_agree(method, monkeypatch):
         np.testing.assert_allclose(one[name], two[name], atol=1e-8)
     for a, b in zip(jax.tree.leaves(one.state), jax.tree.leaves(two.state), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-8)
+
+
+@pytest.mark.parametrize("delta_T", [0.0, 0.01, 0.05])
+@pytest.mark.parametrize("method", METHODS)
+def test_threshold_far_below_the_upstroke(method, delta_T):
+    """With v_th below v_exp the exponential has no say: a LIF with threshold v_th (closed form)."""
+    adex = mc.AdEx(10.0, -65.0, -50.0, delta_T, a=0.0, b=0.0, v_th=-52.0, v_reset=-70.0, t_ref=2.0)
+    neuron = mc.Neuron({"soma": mc.Compartment(100.0, [adex])})
+    run = mc.simulate(neuron, [mc.StepCurrent("soma", 200.0)], t_max=40.0, dt=0.01, method=method)
+    first = 10.0 * np.log(20.0 / 7.0)
+    again = 2.0 + 10.0 * np.log(25.0 / 7.0)
+    np.testing.assert_allclose(run.spike_times(), [first, first + again], atol=0.02)

@@ -50,11 +50,13 @@ def exponential_flow(
 ) -> Array:
     """v (mV) after dt (ms) of dv/dt = rate delta_T exp((v - v_exp) / delta_T), rate = g_leak / C."""
     delta_T = jnp.maximum(delta_T, SHARPEST)
-    top = jnp.clip((v_peak - v_exp) / delta_T, -STEEPEST, STEEPEST)
-    peaked = v_exp + delta_T * top
-    growth = jnp.exp(jnp.clip((v - v_exp) * (1.0 / delta_T), -STEEPEST, top))
+    end = jnp.minimum((v_peak - v_exp) / delta_T, STEEPEST)  # may lie far below v_exp
+    top = jnp.maximum(end, -STEEPEST)
+    peaked = v_exp + delta_T * end
+    x = (v - v_exp) * (1.0 / delta_T)
+    growth = jnp.exp(jnp.clip(x, -STEEPEST, top))
     spent = rate * dt * growth  # of the time to infinity
-    to_peak = 1.0 - growth * jnp.exp(-top)
+    to_peak = 1.0 - jnp.exp(jnp.minimum(x - end, 0.0))
     late = jnp.maximum(spent - to_peak, 0.0) / growth
     almost = 1.0 - 8.0 * jnp.finfo(v.dtype).eps
     rising = v - delta_T * _log1p(-jnp.minimum(spent, jnp.minimum(to_peak, almost)))
