@@ -11,6 +11,9 @@ set_xla_options()  # before anything starts JAX's backend
 
 from . import losses as losses  # noqa: E402
 from . import readouts as readouts  # noqa: E402
+from .fit import Fit as Fit  # noqa: E402
+from .fit import fit as fit  # noqa: E402
+from .fit import random_starts as random_starts  # noqa: E402
 from .inputs import SampledCurrent as SampledCurrent  # noqa: E402
 from .inputs import SpikeTrain as SpikeTrain  # noqa: E402
 from .inputs import StepCurrent as StepCurrent  # noqa: E402

@@ -179,14 +179,14 @@ class Neuron(eqx.Module):
 
     def get(self, path: str) -> Array:
         """A parameter by its path: "soma.AdEx.tau_w", "soma.c_m", "soma.v_init", "soma-apical"."""
-        get, place = self._locate(path)
+        get, place = self.locate(path)
         return get(self)[..., place]
 
     def set(self, values: Mapping[str, Any]) -> "Neuron":
         """The same neuron with other values at some paths (as for `get`); (B,) makes a population."""
         neuron = self
         for path, value in values.items():
-            get, place = self._locate(path)
+            get, place = self.locate(path)
             old, value = get(neuron), as_float(value, path)
             batch = common_batch(f"{path} and of its like", {old.shape[:-1], value.shape})
             new = jnp.broadcast_to(old, (*batch, old.shape[-1])).at[..., place].set(value)
@@ -195,7 +195,7 @@ class Neuron(eqx.Module):
             check(module)
         return neuron
 
-    def _locate(self, path: str) -> tuple[Callable[["Neuron"], Array], int]:
+    def locate(self, path: str) -> tuple[Callable[["Neuron"], Array], int]:
         """What gets the array that holds a parameter, and its place along the last axis."""
         words = path.split(".") if isinstance(path, str) else []
         unknown = ""

@@ -235,7 +235,7 @@ def test_threshold_far_below_the_upstroke(method, delta_T):
     """With v_th below v_exp the exponential has no say: a LIF with threshold v_th (closed form)."""
     adex = mc.AdEx(10.0, -65.0, -50.0, delta_T, a=0.0, b=0.0, v_th=-52.0, v_reset=-70.0, t_ref=2.0)
     neuron = mc.Neuron({"soma": mc.Compartment(100.0, [adex])})
-    run = mc.simulate(neuron, [mc.StepCurrent("soma", 200.0)], t_max=40.0, dt=0.01, method=method)
+    run = mc.simulate(neuron, [mc.StepCurrent("soma", 200.0)], t_max=35.0, dt=0.01, method=method)
     first = 10.0 * np.log(20.0 / 7.0)
     again = 2.0 + 10.0 * np.log(25.0 / 7.0)
     np.testing.assert_allclose(run.spike_times(), [first, first + again], atol=0.02)
