@@ -26,6 +26,7 @@ each chunk once more: memory as the square root of the steps, for a third forwar
 class Plan(NamedTuple):
     """What is static about a run (hashable: another plan compiles anew)."""
 
+    size: int | None
     n_steps: int
     every: int
     chunk: int
@@ -65,11 +66,13 @@ def make_plan(
     max_events, _ = as_count(max_events, "max_events"), as_count(block, "block")
     names = neuron.names if record is None else as_tuple(record, "record")
     voltages, states = _what_to_record(neuron, names)
-    moving = _check_moving(neuron, as_tuple(inputs, "inputs"), state, t_max, dt)
+    moving = (neuron, as_tuple(inputs, "inputs"), state)
+    size = _check_moving(*moving, t_max, dt)
     chunk = _chunk_length(n_steps // every, every * dt)
     slots = 1 + math.ceil(chunk * every * dt * MAX_RATE)
     compartments = tuple(name for name in names if "." not in name)
     plan = Plan(
+        size,
         n_steps,
         every,
         chunk,
@@ -92,8 +95,8 @@ def _cast(x: Any, dtype: np.dtype) -> Any:
 
 def _check_moving(
     neuron: Neuron, inputs: tuple, state: NeuronState | None, t_max: float, dt: float
-):
-    """What moves through a run, (neuron, inputs, state), if it fits together."""
+) -> int | None:
+    """The size of the batch axis of what moves through a run, if it all fits together."""
     for one in inputs:
         if not isinstance(one, Input):
             raise ValueError(
@@ -106,11 +109,10 @@ def _check_moving(
                 f"state must be of the neuron's shapes, {wanted}, such as solution.state of an "
                 f"earlier run, got {given}."
             )
-    moving = (neuron, inputs, state)
-    batch_size(moving)
+    size = _batch_size((neuron, inputs, state))
     for one in inputs:
         one.check(neuron, t_max, dt)
-    return moving
+    return size
 
 
 def _shapes(state: Any) -> Any:
@@ -197,7 +199,7 @@ def ndims(moving):
     )
 
 
-def batch_size(moving) -> int | None:
+def _batch_size(moving) -> int | None:
     """The size of the batch axis, None without one. Raises ValueError where sizes differ."""
     leaves = zip(jax.tree.leaves(moving), jax.tree.leaves(ndims(moving)), strict=True)
     shapes = {x.shape[: x.ndim - n] for x, n in leaves if x.ndim > n}

@@ -5,6 +5,7 @@ the event times are collected in a few slots (so that spikes cost no memory per 
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import equinox as eqx
@@ -27,7 +28,7 @@ from .inputs import Input
 from .log import Log, empty_log, empty_slots
 from .methods import ImplicitEuler, StepMethod
 from .neuron import Neuron, NeuronState
-from .plan import Moving, Plan, batch_size, make_plan, ndims
+from .plan import Moving, Plan, make_plan, ndims
 from .solution import Diagnostics, Solution
 from .spike_rules import Exact, SpikeRule
 
@@ -80,26 +81,32 @@ def simulate(
     Raises ValueError for input that does not fit the neuron or the run.
     """
     stepping, rule = method or ImplicitEuler(), spike_rule or Exact()
+    for what, one, hook in (("method", stepping, "flow"), ("spike_rule", rule, "exact_times")):
+        if isinstance(one, type) or not hasattr(one, hook):
+            raise ValueError(
+                f"{what} must be an object such as Splitting() or Exact(), got {one!r}."
+            )
     dt = stepping.default_dt if dt is None else dt
     plan, moving = make_plan(
         neuron, inputs, t_max, dt, record, record_every, state, dtype, max_events, block
     )
-    size, step = batch_size(moving), jnp.asarray(dt, moving[0].c_m.dtype)
-    outputs = _run_all(plan, stepping, rule, size, block, moving, step)
+    step = np.asarray(dt, moving[0].c_m.dtype)
+    outputs = _run_all(plan, stepping, rule, block, moving, step)
     return _solution(neuron, plan, dt, outputs)
 
 
-@eqx.filter_jit
+@partial(jax.jit, static_argnums=(0, 3))
 def _run_all(
     plan: Plan,
     method: StepMethod,
     rule: SpikeRule,
-    size: int | None,
     block: int,
     moving: Moving,
-    dt: Array,
+    dt: Array | np.ndarray,
 ):
+    dt = jnp.asarray(dt)
     stepper = events.Stepper(method, rule, plan.max_events)
+    size = plan.size
     if size is None:
         return _run(plan, stepper, moving, dt)
     flags = jax.tree.map(lambda x, n: x.ndim > n, moving, ndims(moving))

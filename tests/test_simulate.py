@@ -168,3 +168,12 @@ def test_euler_is_the_default():
     default = mc.simulate(TABLE_1, [mc.StepCurrent("c0", 400.0)], t_max=30.0)
     chosen = run(method=euler, t_max=30.0, dt=0.01)
     np.testing.assert_array_equal(default["c0"], chosen["c0"])
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"method": "euler"}, {"method": mc.Splitting}, {"spike_rule": 1}]
+)
+def test_no_method_or_rule(wrong):
+    """What is no step method or spike rule is refused by name."""
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        mc.simulate(TABLE_1, t_max=1.0, **wrong)
