@@ -6,21 +6,20 @@ the end of the refractory period), the jump applied, and the rest of the step ru
 to `max_events` events in their order in time.
 """
 
-from collections.abc import Callable
 from functools import reduce
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Bool
+from jaxtyping import Array, Bool, Int
 
 from .cells import Cells, CellState, put, take
 from .drive import External
-from .locate import Start, locate, margins, separate_margins
+from .locate import Crossing, Flow, Start, cross, locate, margins, separate_margins
 from .log import Log, record, report
 from .methods import StepMethod, held_for
-from .spike_rules import SpikeRule
+from .spike_rules import Exact, SpikeRule, Surrogate
 
 
 def jump(cells: Cells, x: CellState, fires: Bool[Array, " E"]) -> CellState:
@@ -69,45 +68,42 @@ def step(
         return after, log, jnp.zeros(0, dt.dtype)
     hard = lax.stop_gradient(reduce(jnp.logical_or, [jnp.any(check) for check in checks]))
 
+    start = Start(cells, external, x, t)
+
     def resolve(x, after, log):
-        resolved = _resolve(stepper, cells, x, external, t, dt, log, chunk_time, index)
+        resolved = _resolve(stepper, start._replace(x=x), dt, log, chunk_time, index)
         return _where(hard, resolved, (after, log))
 
     # Backwards, what the branch computes is computed again: else quiet steps would store zeros.
     resolve = jax.checkpoint(resolve, prevent_cse=False)
-
-    def as_it_is(x, after, log):
-        return after, log
-
-    end, new_log = lax.cond(_any_in_batch(hard), resolve, as_it_is, x, after, log)
-    if rule.exact_times or not cells.firing:
+    end, new_log = lax.cond(
+        _any_in_batch(hard), resolve, lambda x, *as_it_is: as_it_is, x, after, log
+    )
+    if isinstance(rule, Exact) or not cells.firing:
         return end, new_log, (new_log.count - log.count).astype(dt.dtype)
     fired = (new_log.count - log.count).astype(dt.dtype)
     return (
-        _surrogate(rule, cells, after, end, fired),
+        _surrogate(rule, cells, after, end),
         new_log,
         rule.spike(fired, margins(cells, after)),
     )
 
 
-def _surrogate(
-    rule: SpikeRule, cells: Cells, after: CellState, end: CellState, fired: Array
-) -> CellState:
+def _surrogate(rule: Surrogate, cells: Cells, after: CellState, end: CellState) -> CellState:
     """The state at the end of a step, with the rule's derivative through the events in it."""
-    jumped = jump(cells, after, jnp.ones_like(fired, bool))
     margin = margins(cells, after)
+    jumped = jump(cells, after, jnp.ones_like(margin, bool))
     v, parts, start = end.v, [], 0
     for k, (part, state) in enumerate(zip(cells.parts, end.parts, strict=True)):
         if part.fires:
             n = len(part.members)
             old_v, new_v = take(after.v, part.where), take(jumped.v, part.where)
             m = margin[start : start + n]
-            mine = fired[start : start + n]
+            m = m[0] if isinstance(part.where, int) else m
             start += n
-            m, mine = (y[0] if isinstance(part.where, int) else y for y in (m, mine))
-            v = put(v, part.where, rule.reset(take(v, part.where), mine, m, new_v - old_v))
+            v = put(v, part.where, rule.reset(take(v, part.where), m, new_v - old_v))
             state = jax.tree.map(
-                lambda y, a, b, m=m, f=mine: rule.reset(y, f, m, b - a),
+                lambda y, a, b, m=m: rule.reset(y, m, b - a),
                 state,
                 after.parts[k],
                 jumped.parts[k],
@@ -116,54 +112,109 @@ def _surrogate(
     return CellState(v, tuple(parts))
 
 
-def _resolve(stepper, cells, x, external, t, dt, log, chunk_time, index):
-    """The step again with its events, each lane of a batch on its own."""
-    method, rule, max_events = stepper
+class Parts(NamedTuple):
+    """How events and ends of refractory periods divide a step in up to K parts, constants: how many
+    parts, and for each of them the event at its end (of which `which` is nowhere true if none)."""
 
-    def until_event(x, elapsed, log, last):
-        """To the end of the step, or past the first event or to the first release before it."""
+    count: Int[Array, ""]
+    events: Crossing
 
-        def flow(start: Start, h: Array):
-            cells, external, x, t = start
-            return method.flow(cells, x, external(t, h), h, careful=True)
 
-        start = Start(cells, external, x, t + elapsed)
-        left = dt - elapsed
+def _divide(stepper: Stepper, start: Start, dt: Array) -> Parts:
+    """Looks for the events of a step, one after the other."""
+    start, dt = lax.stop_gradient((start, dt))
+    cells, external, x, t = start
+    flow, parts = _flow(stepper.method), stepper.max_events + 1
+
+    def another(carry):
+        k, x, elapsed, done, found = carry
+        left, last = dt - elapsed, k == stepper.max_events
+        begin = Start(cells, external, x, t + elapsed)
         h = jnp.where(last, left, _until_release(cells, x, left))
-        after, error = flow(start, h)
-        error = jax.tree.map(jnp.zeros_like, after.v) if error is None else error
-        at_end = h >= left
-        if not cells.firing:
-            return after, elapsed + h, log, error, at_end
-        m0, m1 = lax.stop_gradient((margins(cells, x), margins(cells, after)))
-        fires = jnp.any((m0 >= 0) | (m1 > 0)) & ~last
+        after, _ = flow(begin, h)
+        end, event = (after, elapsed + h, done | (h >= left)), _no_event(cells, x)
+        if cells.firing:
+            m0, m1 = margins(cells, x), margins(cells, after)
+            fires = jnp.any((m0 >= 0) | (m1 > 0)) & ~last & ~done
 
-        def past_event(x, elapsed, log):
-            which, h_event, at = locate(start, flow, m0, h, rule.exact_times)
-            elapsed = elapsed + h_event
-            return jump(cells, at, which), elapsed, record(log, which, chunk_time + elapsed)
+            def past_event():
+                event = locate(begin, flow, m0, h)
+                return (jump(cells, event.at, event.which), elapsed + event.h, done), event
 
-        fired = _branch(fires, past_event, (x, elapsed, log))
-        x, elapsed, log = _where(fires, fired, (after, elapsed + h, log))
-        return x, elapsed, log, error, at_end & ~fires
+            def nothing():
+                return end, event
 
-    until_event = jax.checkpoint(until_event, prevent_cse=False)
-
-    def until_done(carry, k):
-        x, elapsed, log, error, done = carry
-        new = _branch(
-            ~done,
-            lambda x, elapsed, log, *_: until_event(x, elapsed, log, k == max_events),
-            (x, elapsed, log, error, done),
+            event_or_not = lax.cond(_any_in_batch(fires), past_event, nothing)
+            end, event = _where(fires, event_or_not, nothing())
+        events = jax.tree.map(
+            lambda y, new: lax.dynamic_update_index_in_dim(y, new, k, 0), found.events, event
         )
-        return _where(done, carry, new), None
+        return k + 1, *end, Parts(found.count + ~done, events)
+
+    def going_on(carry):
+        k, _, _, done, _ = carry
+        return _any_in_batch(~done) & (k < parts)
+
+    none = jax.tree.map(lambda y: jnp.zeros((parts, *y.shape), y.dtype), _no_event(cells, x))
+    found = Parts(jnp.zeros((), jnp.int32), none)
+    *_, found = lax.while_loop(
+        going_on, another, (0, x, jnp.zeros_like(dt), jnp.array(False), found)
+    )
+    return found
+
+
+def _no_event(cells: Cells, x: CellState) -> Crossing:
+    """What stands for the event at the end of a part without one."""
+    zero = jnp.zeros((), jnp.result_type(*jax.tree.leaves(x.v)))
+    still = jax.tree.map(jnp.zeros_like, x)
+    return Crossing(margins(cells, x) >= jnp.inf, zero, still, still, zero + jnp.inf)
+
+
+def _resolve(stepper, start, dt, log, chunk_time, index):
+    """The step again in its parts, each lane of a batch in its own, with their derivative."""
+    method, rule, max_events = stepper
+    cells, external, x, t = start
+    flow, parts = _flow(method), _divide(stepper, start, dt)
+
+    def part(x, elapsed, log, error, k, event):
+        left, fires = dt - elapsed, jnp.any(event.which)
+        begin = Start(cells, external, x, t + elapsed)
+        free = jnp.where(k == parts.count - 1, left, _until_release(cells, x, left))
+        h = jnp.where(fires, event.h, free)
+        after, error = flow(begin, h)
+        elapsed = elapsed + h
+        if not cells.firing:
+            return after, elapsed, log, error
+        at, late = cross(cells, after, event) if isinstance(rule, Exact) else (after, 0.0)
+        at, time = jump(cells, at, event.which), elapsed + late
+        new_log = record(log, event.which, chunk_time + time, event.slope)
+        return *_where(fires, (at, time, new_log), (after, elapsed, log)), error
+
+    part = jax.checkpoint(part, prevent_cse=False)
+
+    def in_turn(carry, now):
+        k, _ = now
+        used = k < parts.count
+        new = lax.cond(_any_in_batch(used), lambda: part(*carry, *now), lambda: carry)
+        return _where(used, new, carry), None
 
     error = jax.tree.map(jnp.zeros_like, x.v)
-    start = (x, jnp.zeros_like(dt), log, error, jnp.array(False))
-    (after, _, log, error, _), _ = lax.scan(until_done, start, jnp.arange(max_events + 1))
+    start = (x, jnp.zeros_like(dt), log, error)
+    (after, _, log, error), _ = lax.scan(in_turn, start, (jnp.arange(max_events + 1), parts.events))
     lost = jnp.any(margins(cells, after) > 0)
     log = log._replace(lost=log.lost + lost)
     return after, report(log, lax.stop_gradient(error), method.tolerance, index)
+
+
+def _flow(method: StepMethod) -> Flow:
+    """A method's flow, in the form that a search takes."""
+
+    def flow(start: Start, h: Array):
+        cells, external, x, t = start
+        after, error = method.flow(cells, x, external(t, h), h, careful=True)
+        return after, jax.tree.map(jnp.zeros_like, after.v) if error is None else error
+
+    return flow
 
 
 def _until_release(cells: Cells, x: CellState, left: Array) -> Array:
@@ -171,11 +222,6 @@ def _until_release(cells: Cells, x: CellState, left: Array) -> Array:
     for _, held in held_for(cells, x):
         left = jnp.minimum(left, jnp.min(jnp.where(held > 0, held, left)))
     return left
-
-
-def _branch(predicate: Array, go: Callable, carry: tuple) -> tuple:
-    """go(*carry) if the predicate holds, or under vmap if it holds anywhere, else the carry."""
-    return lax.cond(_any_in_batch(predicate), go, lambda *c: c, *carry)
 
 
 def _where(condition, a, b):

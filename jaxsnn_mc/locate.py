@@ -1,4 +1,8 @@
-"""Where in a step an event happens: the time at which a margin of the flow crosses zero."""
+"""Where in a step an event happens: the time at which a margin of the flow crosses zero.
+
+The time is searched for with constants, in a loop that is never differentiated (`locate`), and then
+given its derivative by the implicit function theorem (`cross`).
+"""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -44,73 +48,80 @@ class Start(NamedTuple):
     t: Array
 
 
-def locate(
-    start: Start, flow: Callable, m0: Float[Array, " E"], left: Array, exact: bool
-) -> tuple[Bool[Array, " E"], Array, CellState]:
-    """The first event of a flow: which one, its time h in 0 to left (ms), and the state there.
+Flow = Callable[[Start, Array], tuple[CellState, Array]]
+"""From a start over a time (ms) to the state there and the iteration's error (mV)."""
+
+
+class Crossing(NamedTuple):
+    """An event: which margin crosses, at what time (ms) of a flow, the state there, its rate of change
+    (per ms) and that of the margin (mV/ms; inf if it fires at once)."""
+
+    which: Bool[Array, " E"]
+    h: Array
+    at: CellState
+    rate: CellState
+    slope: Array
+
+
+def locate(start: Start, flow: Flow, m0: Float[Array, " E"], left: Array) -> Crossing:
+    """The first event of a flow of `left` ms that has one; all of it constants.
 
     Newton runs from the end of the step (where an upstroke, continued linearly in time beyond its
-    peak, points straight at its crossing), kept inside a shrinking bracket. The derivative
-    is that of one more Newton step with a constant slope: by the implicit function theorem h then
-    has the derivative of the true crossing, and the state that of the state there. If not `exact`,
-    h is a constant.
+    peak, points straight at its crossing), kept inside a shrinking bracket. Its last, small correction
+    of the time moves the state along its rate.
     """
-
-    def slopes(start, h):
-        """The margins after h, and the rates of change with h of the state and of them."""
-        (end, _), (rate, _) = jax.jvp(lambda h: flow(start, h), (h,), (jnp.ones_like(h),))
-        m, slope = jax.jvp(lambda x: margins(start.cells, x), (end,), (rate,))
-        return rate, m, jnp.maximum(slope, 1e-12)
-
-    fixed, last = lax.stop_gradient((start, left))
 
     def first(m1: Array, slope: Array) -> Bool[Array, " E"]:
         """Which margin crosses first, by its tangent at the end of the step."""
-        times = jnp.where(m1 > 0, last - m1 / slope, jnp.inf)
+        times = jnp.where(m1 > 0, left - m1 / slope, jnp.inf)
         times = jnp.where(m0 >= 0, -jnp.inf, times)
         return jnp.arange(times.shape[0]) == jnp.argmin(times)
 
-    def newton(carry: _Search) -> _Search:
-        h = carry.h
-        _, m, slope = slopes(fixed, h)
-        which = jnp.where(carry.count == 0, first(m, slope), carry.which)
+    def newton(search: _Search) -> _Search:
+        h = search.found.h
+        (end, _), (rate, _) = jax.jvp(lambda h: flow(start, h), (h,), (jnp.ones_like(h),))
+        m, slope = jax.jvp(lambda x: margins(start.cells, x), (end,), (rate,))
+        slope = jnp.maximum(slope, 1e-12)
+        which = jnp.where(search.count == 0, first(m, slope), search.found.which)
         m, slope = _pick(which, m), _pick(which, slope)
-        low, high = jnp.where(m > 0, carry.low, h), jnp.where(m > 0, h, carry.high)
+        low, high = jnp.where(m > 0, search.low, h), jnp.where(m > 0, h, search.high)
         new = h - m / slope
         inside = (new > low) & (new < high)
         new = jnp.where(inside, new, 0.5 * (low + high))
-        done = jnp.where(inside, jnp.abs(new - h) < ACCURACY * last, high - low < _TINY * last)
-        at_once = _pick(which, m0) >= 0
-        return _Search(
-            jnp.where(at_once, 0.0, new), done | at_once, which, low, high, carry.count + 1
-        )
+        done = jnp.where(inside, jnp.abs(new - h) < ACCURACY * left, high - low < _TINY * left)
+        at = jax.tree.map(lambda y, dy: y + (new - h) * dy, end, rate)
+        return _Search(Crossing(which, new, at, rate, slope), done, low, high, search.count + 1)
 
-    def moving(carry: _Search) -> Array:
-        return ~carry.done & (carry.count < LOCATE_ITERATIONS)
+    def moving(search: _Search) -> Array:
+        return ~search.done & (search.count < LOCATE_ITERATIONS)
 
-    begin = _Search(last, jnp.array(False), m0 > jnp.inf, jnp.zeros_like(last), last, 0)
-    found = lax.while_loop(moving, newton, begin)  # of constants: never differentiated
-    at, _ = flow(start, found.h)
-    if not exact:
-        return found.which, found.h, at
-    rate, _, slope = slopes(fixed, found.h)
-    late = -_pick(found.which, margins(start.cells, at)) / _pick(found.which, slope)
-    at_once = _pick(found.which, m0) >= 0
-    late = jnp.where(at_once, 0.0, late - lax.stop_gradient(late))  # zero, with a derivative
-    at = jax.tree.map(lambda y, dy: y + late * dy, at, rate)
-    return found.which, found.h + late, at
+    still = jax.tree.map(jnp.zeros_like, start.x)
+    now = Crossing(m0 >= 0, jnp.zeros_like(left), start.x, still, jnp.full_like(left, jnp.inf))
+    at_once = jnp.any(m0 >= 0)
+    begin = now._replace(which=m0 >= jnp.inf, h=left)
+    search = _Search(begin, at_once, jnp.zeros_like(left), left, 0)
+    found = lax.while_loop(moving, newton, search).found
+    return jax.tree.map(lambda a, b: jnp.where(at_once, a, b), now, found)
 
 
 class _Search(NamedTuple):
-    """Newton's search for an event: its time h (ms), whether it is done, which event, the bracket,
-    and the iterations done."""
+    """Newton's search for an event: what it has, whether it is done, the bracket of the time (ms), and
+    the iterations done."""
 
-    h: Array
+    found: Crossing
     done: Bool[Array, ""]
-    which: Bool[Array, " E"]
     low: Array
     high: Array
     count: Int[Array, ""] | int
+
+
+def cross(cells: Cells, at: CellState, found: Crossing) -> tuple[CellState, Array]:
+    """The state `at` a located event, with the derivative of the true crossing: that of one more
+    Newton step with a constant slope, by which also the state moves on. Also returns that step of the
+    time (ms; zero, but for its derivative)."""
+    late = -_pick(found.which, margins(cells, at)) / found.slope
+    late = late - lax.stop_gradient(late)
+    return jax.tree.map(lambda y, dy: y + late * dy, at, found.rate), late
 
 
 def _pick(which: Bool[Array, " E"], values: Array) -> Array:

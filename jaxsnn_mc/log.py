@@ -16,7 +16,8 @@ class Log(NamedTuple):
     `times`: S slots of event times (ms) within the present chunk of steps, inf where empty;
     `in_chunk` and `count`: events in the chunk and in all; `lost`: steps with more events than can
     be resolved; `unconverged`: steps with an iteration error above tolerance, `first_step` and
-    `compartment` (internal position) of the first one, `worst` error (mV).
+    `compartment` (internal position) of the first one, `worst` error (mV); `slowest`: the smallest
+    slope (mV/ms) with which a margin crossed zero at an event.
     """
 
     times: Float[Array, "S E"]
@@ -27,6 +28,7 @@ class Log(NamedTuple):
     first_step: Int[Array, ""]
     compartment: Int[Array, ""]
     worst: Float[Array, ""]
+    slowest: Float[Array, ""]
 
 
 def empty_log(cells: Cells, slots: int) -> Log:
@@ -36,7 +38,8 @@ def empty_log(cells: Cells, slots: int) -> Log:
     zero = jnp.zeros((), jnp.int32)
     none = jnp.zeros(n, jnp.int32)
     times = jnp.full((slots, n), jnp.inf, dtype)
-    return Log(times, none, none, zero, zero, zero - 1, zero - 1, jnp.zeros((), dtype))
+    inf = jnp.full((), jnp.inf, dtype)
+    return Log(times, none, none, zero, zero, zero - 1, zero - 1, jnp.zeros((), dtype), inf)
 
 
 def empty_slots(log: Log) -> tuple[Log, Array]:
@@ -50,13 +53,14 @@ def empty_slots(log: Log) -> tuple[Log, Array]:
     return empty, log.times
 
 
-def record(log: Log, which: Bool[Array, " E"], time: Array) -> Log:
-    """Notes an event at a time (ms) in the present chunk."""
+def record(log: Log, which: Bool[Array, " E"], time: Array, slope: Array) -> Log:
+    """Notes an event at a time (ms) in the present chunk, and the slope (mV/ms) of its margin."""
     slot = jnp.arange(log.times.shape[0])[:, None] == log.in_chunk
     return log._replace(
         times=jnp.where(slot & which, time, log.times),
         in_chunk=log.in_chunk + which,
         count=log.count + which,
+        slowest=jnp.minimum(log.slowest, slope),
     )
 
 

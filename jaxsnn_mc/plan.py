@@ -52,7 +52,7 @@ def make_plan(
     state: NeuronState | None,
     dtype: Any,
     max_events: int,
-    block: int,
+    block: int | None,
 ) -> tuple[Plan, Moving]:
     """The plan of a run, and what moves through it (neuron, inputs, state) in one dtype.
 
@@ -63,7 +63,9 @@ def make_plan(
     dt, t_max = as_positive(dt, "dt"), as_positive(t_max, "t_max")
     every = as_count(record_every, "record_every")
     n_steps = _count_steps(t_max, dt, every)
-    max_events, _ = as_count(max_events, "max_events"), as_count(block, "block")
+    max_events = as_count(max_events, "max_events")
+    if block is not None:
+        as_count(block, "block")
     names = neuron.names if record is None else as_tuple(record, "record")
     voltages, states = _what_to_record(neuron, names)
     moving = (neuron, as_tuple(inputs, "inputs"), state)

@@ -18,13 +18,19 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+GRAZING = 1e-3
+"""mV/ms. The derivative of a spike time goes as one over the slope at threshold. At this one, a
+leaky neuron with a time constant of 10 ms is on its way to 0.01 mV above its threshold."""
+
+
 class Diagnostics(eqx.Module):
     """Where a run's numbers are not to be trusted; leaves have the batch axis of a population.
 
     `unconverged`: steps whose Newton iteration ended with an estimated error above tolerance;
     `worst_error` (mV) among them; `first_step` and `compartment` (an index into `names`) of the
     first, -1 if none; `lost_events`: steps with more events than `max_events`, or events beyond
-    what a chunk can list (`counts` still has those).
+    what a chunk can list (`counts` still has those); `slowest_crossing` (mV/ms), the smallest slope
+    at which a margin reached zero (inf without spikes).
     """
 
     unconverged: Array
@@ -32,6 +38,7 @@ class Diagnostics(eqx.Module):
     first_step: Array
     compartment: Array
     lost_events: Array
+    slowest_crossing: Array
     names: tuple[str, ...] = eqx.field(static=True)
 
     @property
@@ -39,10 +46,14 @@ class Diagnostics(eqx.Module):
         """Whether every step converged and no event was lost (of concrete results)."""
         return not (np.any(self.unconverged) or np.any(self.lost_events))
 
+    @property
+    def grazing(self) -> Array:
+        """Whether some spike is about to appear or vanish: its margin only just reached zero, at less
+        than `GRAZING`, and its time has no usable derivative. Use a `Surrogate` there."""
+        return self.slowest_crossing < GRAZING
+
     def __str__(self) -> str:
-        if self.ok:
-            return "All steps converged, no event was lost."
-        lines = []
+        lines = ["All steps converged, no event was lost."] if self.ok else []
         if np.any(self.unconverged):
             one = np.flatnonzero(np.ravel(self.unconverged))[0]
             step, where = np.ravel(self.first_step)[one], np.ravel(self.compartment)[one]
@@ -55,6 +66,11 @@ class Diagnostics(eqx.Module):
             lines.append(
                 f"{np.sum(self.lost_events)} events could not be resolved or listed: lower dt, "
                 "raise max_events, or give a refractory period."
+            )
+        if np.any(self.grazing):
+            lines.append(
+                f"A spike only just reached its threshold ({np.min(self.slowest_crossing):.2g} mV/ms): "
+                "its time has no usable derivative; for gradients use spike_rule=Surrogate(shape)."
             )
         return " ".join(lines)
 

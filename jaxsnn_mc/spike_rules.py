@@ -1,12 +1,12 @@
 """Spike rules: how a gradient crosses an event. The only place that knows.
 
-A rule is asked twice in a step: whether the located time of an event carries a derivative, and what
-passes from the margins at the end of a step into what comes after it. The forward pass is the same
-for all rules, to the bit.
+With `Exact`, the located time of an event carries its derivative. A `Surrogate` is asked in each step
+what passes from the margins at its end into what comes after. The forward pass is the same for all
+rules, to the bit.
 """
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import TypeAlias
 
 import equinox as eqx
 import jax
@@ -15,39 +15,12 @@ from jax import lax
 from jaxtyping import Array
 
 
-class SpikeRule(Protocol):
-    """The interface of a spike rule."""
-
-    @property
-    def exact_times(self) -> bool:
-        """Whether located times (and so all that follows from them) are differentiated."""
-        ...
-
-    def spike(self, fired: Array, margin: Array) -> Array:
-        """`fired`, the number of events in the step, with the rule's derivative by the margin."""
-        ...
-
-    def reset(self, y: Array, fired: Array, margin: Array, change: Array) -> Array:
-        """The state `y` after the step, with the derivative that it has through the events, of
-        which each changes it by `change`."""
-        ...
-
-
 class Exact(eqx.Module):
     """The derivative of the event-located solution, through every spike and what follows from it.
 
-    A spike that is about to appear or vanish has no derivative.
+    A spike that is about to appear or vanish has no derivative: `solution.diagnostics.grazing` says
+    where one only just reached its threshold; use a `Surrogate` there.
     """
-
-    @property
-    def exact_times(self) -> bool:
-        return True
-
-    def spike(self, fired: Array, margin: Array) -> Array:
-        return fired
-
-    def reset(self, y: Array, fired: Array, margin: Array, change: Array) -> Array:
-        return y
 
 
 class Surrogate(eqx.Module):
@@ -61,17 +34,19 @@ class Surrogate(eqx.Module):
     shape: Callable[[Array], Array] = eqx.field(static=True)
     detach_reset: bool = eqx.field(static=True, default=False)
 
-    @property
-    def exact_times(self) -> bool:
-        return False
-
     def spike(self, fired: Array, margin: Array) -> Array:
+        """`fired`, the number of events in the step, with the derivative `shape(margin)`."""
         return _straight_through(self.shape, fired, margin, jnp.ones_like(fired))
 
-    def reset(self, y: Array, fired: Array, margin: Array, change: Array) -> Array:
+    def reset(self, y: Array, margin: Array, change: Array) -> Array:
+        """The state `y` after the step, with its derivative through the events in it, each of which
+        changes it by `change`."""
         if self.detach_reset:
             return y
         return _straight_through(self.shape, y, margin, lax.stop_gradient(change))
+
+
+SpikeRule: TypeAlias = Exact | Surrogate
 
 
 @jax.custom_jvp

@@ -57,11 +57,12 @@ def exponential_flow(
     growth = jnp.exp(jnp.clip(x, -STEEPEST, top))
     spent = rate * dt * growth  # of the time to infinity
     to_peak = 1.0 - jnp.exp(jnp.minimum(x - end, 0.0))
-    late = jnp.maximum(spent - to_peak, 0.0) / growth
+    # At the peak both branches have one value and one slope: rounding may choose either.
+    late = spent - to_peak
     almost = 1.0 - 8.0 * jnp.finfo(v.dtype).eps
-    rising = v - delta_T * _log1p(-jnp.minimum(spent, jnp.minimum(to_peak, almost)))
-    beyond = jnp.maximum(v, peaked) + late * delta_T * jnp.exp(top)
-    return jnp.where(spent < to_peak, rising, beyond)
+    rising = v - delta_T * _log1p(-jnp.minimum(spent, almost))
+    beyond = jnp.maximum(v, peaked) + late / growth * delta_T * jnp.exp(top)
+    return jnp.where(late < 0.0, rising, beyond)
 
 
 @jax.custom_jvp
