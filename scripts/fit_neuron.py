@@ -124,16 +124,17 @@ def draw(neuron: mc.Neuron, done: Fit, data: tuple, known: np.ndarray) -> plt.Fi
     axes["0"].legend(frameon=False, fontsize="small", loc="lower right")
     for shift, values, colour, label in ((-0.15, begun, "0.6", "before"),
                                          (0.15, ended, "#D55E00", "after")):  # fmt: skip
-        errors = 100.0 * (values / truth - 1.0)
+        errors = np.clip(100.0 * (values / truth - 1.0), -60.0, 60.0)
         x = np.broadcast_to(np.arange(len(NAMES)) + shift, errors.shape)
         axes["errors"].plot(x.ravel(), errors.ravel(), ".", color=colour, alpha=0.5, label=label)
     labels = [
         n + ("" if ok else "\n(not identifiable)") for n, ok in zip(NAMES, known, strict=True)
     ]
-    axes["errors"].set_xticks(range(len(NAMES)), labels, rotation=20, fontsize="small")
-    axes["errors"].set(ylabel="error (%)", ylim=(-60.0, 60.0))
+    axes["errors"].set_xticks(range(len(NAMES)), labels, rotation=20, fontsize="small",
+                              ha="right", rotation_mode="anchor")  # fmt: skip
+    axes["errors"].set(ylabel="error (%), cut at 60", ylim=(-63.0, 63.0))
     axes["errors"].axhspan(-100 * CLOSE, 100 * CLOSE, color="0.9", zorder=0)
-    axes["errors"].legend(frameon=False, loc="lower left")
+    axes["errors"].legend(frameon=False, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2)
     axes["loss"].semilogy(done.losses.T, color="#0072B2", alpha=0.3, linewidth=0.8)
     axes["loss"].set(xlabel="step", ylabel="loss")
     return figure

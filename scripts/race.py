@@ -30,13 +30,15 @@ LONG = 1.0  # s; a call that takes longer needs no call before it
 
 @dataclass
 class Contestant:
-    """What is built, then timed: `n` neurons through `n_steps` of `dt` (ms)."""
+    """What is built, then timed: `n` neurons through `n_steps` of `dt` (ms). Its ratio is to `base`,
+    or if there is none to the first row."""
 
     name: str
     build: Callable[[], Run]
     n: int
     n_steps: int
     dt: float
+    base: "Contestant | None" = None
     run: Run | None = None
     missing: str = ""
     walls: list[float] = field(default_factory=list)  # s, one a round
@@ -50,13 +52,18 @@ class Contestant:
 
 @dataclass
 class Table:
-    """Contestants on one problem; ratios are to the first. `exact`: spike times (ms) of neuron 0,
-    or the voltage (mV) of the recorded compartment at the end; `unit`, of the time of a step."""
+    """Contestants on one problem. `exact`: spike times (ms) of neuron 0, the voltage (mV) of the
+    recorded compartment at the end, or None where a run knows its own error; `unit`, of the time of a
+    step; `ratio`, what the ratios are called; `faster`, whether they say how many times faster
+    instead of slower; `rounds`, at most."""
 
     title: str
     contestants: list[Contestant]
-    exact: np.ndarray | float
+    exact: np.ndarray | float | None
     unit: str = "ns"
+    ratio: str = "x first"
+    faster: bool = False
+    rounds: int | None = None
 
 
 def race(table: Table, rounds: int) -> None:
@@ -67,6 +74,7 @@ def race(table: Table, rounds: int) -> None:
             one.run = one.build()
         except Missing as missing:
             one.missing = str(missing)
+    rounds = min(rounds, table.rounds or rounds)
     present = [one for one in table.contestants if one.run is not None]
     for _ in tqdm(range(rounds), desc=f"{table.title[:40]}: timing", leave=False, disable=None):
         for one in present:
@@ -88,7 +96,8 @@ def figures(one: Contestant, table: Table) -> dict[str, Any]:
     """All that was measured of a contestant, and its medians; times in s unless named otherwise."""
     if one.run is None:
         return {"name": one.name, "missing": one.missing}
-    first, run = table.contestants[0], one.run
+    base, run = one.base or table.contestants[0], one.run
+    pair = (base, one) if table.faster else (one, base)
     steps = one.n * one.n_steps
     return {
         "name": one.name,
@@ -100,8 +109,8 @@ def figures(one: Contestant, table: Table) -> dict[str, Any]:
         "wall_s": float(np.median(one.walls)),
         "cpu_s": float(np.median(one.cpus)),
         "ns_per_step": 1e9 * float(np.median(one.walls)) / steps,
-        "ratio": _ratio(one.walls, first.walls, one.work, first.work),
-        "cpu_ratio": _ratio(one.cpus, first.cpus, one.work, first.work),
+        "ratio": _ratio(*[[wall / x.work for wall in x.walls] for x in pair]),
+        "cpu_ratio": _ratio(*[[cpu / x.work for cpu in x.cpus] for x in pair]),
         "error": _finite(_error(one, table)),
         "spikes_ms": [float(t) for t in run.spikes],
         "voltage_mV": _finite(run.voltage),
@@ -116,14 +125,17 @@ def _finite(x: float) -> float | None:
     return x if math.isfinite(x) else None
 
 
-def _ratio(mine: list[float], theirs: list[float], my_work: float, their_work: float) -> float:
-    pairs = zip(mine, theirs, strict=True)
-    return float(np.median([(a / my_work) / (b / their_work) for a, b in pairs]))
+def _ratio(ones: list[float], others: list[float]) -> float | None:
+    """The median over the rounds, None if one of the two is missing."""
+    ratios = [a / b for a, b in zip(ones, others, strict=False)]
+    return float(np.median(ratios)) if ratios else None
 
 
 def _error(one: Contestant, table: Table) -> float:
-    """Largest spike-time error (ms), or error of the voltage (mV); nan if spikes are missing."""
+    """Largest spike-time error (ms), error of the voltage (mV), or the run's own; nan if unknown."""
     assert one.run is not None
+    if table.exact is None:
+        return one.run.error
     if not isinstance(table.exact, np.ndarray):
         return abs(one.run.voltage - table.exact)
     expected = table.exact[table.exact < one.n_steps * one.dt]
@@ -134,32 +146,46 @@ def _error(one: Contestant, table: Table) -> float:
 
 def render(table: Table) -> str:
     """The table as text."""
-    spiking = isinstance(table.exact, np.ndarray)
-    exact = np.atleast_1d(table.exact)
-    shown = " ".join(f"{x:.4f}" for x in exact) + (" ms" if spiking else " mV")
+    exact = [] if table.exact is None else np.atleast_1d(table.exact)
+    shown = " ".join(f"{x:.4f}" for x in exact)
+    if table.exact is None:
+        title, error, last = table.title, "rel. error", ""
+    elif isinstance(table.exact, np.ndarray):
+        title, error = f"{table.title}; exact: {shown} ms", "error ms"
+        last = "spikes of neuron 0 (ms)"
+    else:
+        title, error = f"{table.title}; exact: {shown} mV", "error mV"
+        last = "voltage at the end (mV)"
     head = f"{'setup s':>8}{'run ms':>10}{'CPU ms':>10}{table.unit + '/step':>9}"
-    head += f"{'x first':>9}{'CPU x':>9}"
-    head += f"{'error ms' if spiking else 'error mV':>10}"
-    last = "spikes of neuron 0 (ms)" if spiking else "voltage at the end (mV)"
-    lines = [f"{table.title}; exact: {shown}", f"  {'':41}{head}  {last}"]
-    lines += [f"  {one.name:41}{_row(figures(one, table), table)}" for one in table.contestants]
+    head += f"{table.ratio:>11}{'CPU x':>9}{error:>11}"
+    lines = [title, f"  {'':41}{head}  {last}".rstrip()]
+    for one in table.contestants:
+        lines.append(f"  {one.name:41}{_row(figures(one, table), table)}".rstrip())
     return "\n".join(lines)
 
 
 def _row(f: dict[str, Any], table: Table) -> str:
     if "missing" in f:
         return f"  missing: {f['missing']}"
-    each = f["ns_per_step"] * 1e-9 * SCALES[table.unit]
-    step = f"{each:,.0f}" if each >= 1e3 else f"{each:.4g}"
+    step = _short(f["ns_per_step"] * 1e-9 * SCALES[table.unit], ".4g")
     times = f"{f['setup_s']:8.2f}{1e3 * f['wall_s']:10.3f}{1e3 * f['cpu_s']:10.3f}{step:>9}"
     error = "-" if f["error"] is None else f"{f['error']:.2g}"
-    ratios = f"{f['ratio']:9.3f}{f['cpu_ratio']:9.3f}{error:>10}"
+    ratios = f"{_short(f['ratio'], '.3f'):>11}{_short(f['cpu_ratio'], '.3f'):>9}{error:>11}"
     result = " ".join(f"{t:.4f}" for t in f["spikes_ms"]) or "none"
     if f["voltage_mV"] is not None:
         result = f"{f['voltage_mV']:.6f}"
-    notes = [f"estimate: {name} {1e3 * s:.1f} ms of it" for name, s in f["parts_s"].items()]
+    notes = [f"{name} {1e3 * s:.1f} ms of it" for name, s in f["parts_s"].items()]
     notes += [f["note"]] if f["note"] else []
-    return f"{times}{ratios}  {result}" + (f"  ({'; '.join(notes)})" if notes else "")
+    note = "; ".join(notes)
+    if table.exact is None:
+        return f"{times}{ratios}  {note}"
+    return f"{times}{ratios}  {result}" + (f"  ({note})" if note else "")
+
+
+def _short(x: float | None, form: str) -> str:
+    if x is None:
+        return "-"
+    return f"{x:,.0f}" if x >= 1e3 else f"{x:{form}}"
 
 
 def environment() -> dict[str, Any]:

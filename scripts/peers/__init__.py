@@ -12,6 +12,7 @@ from .base import NEURON as NEURON
 from .base import PASSIVE as PASSIVE
 from .base import Missing as Missing
 from .base import Run as Run
+from .base import Table1 as Table1
 from .brian import brian2_cpp, brian2_cython
 from .c_kernel import c_kernel
 from .jaxley_cells import jaxley_adex

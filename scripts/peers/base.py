@@ -22,6 +22,8 @@ class Run:
     parts: dict[str, float] = field(default_factory=dict)  # what the time went into (s)
     voltage: float = math.nan  # of the recorded compartment at the end (mV)
     note: str = ""
+    gradient: np.ndarray | None = None  # by NEURON's numbers but t_ref, in their order
+    error: float = math.nan  # where the run knows it itself
 
 
 @dataclass(frozen=True)

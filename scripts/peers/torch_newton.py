@@ -132,18 +132,19 @@ def torch_gradient(n_steps: int, dt: float) -> Run:
     leaves = [x for p in parameters.values() for x in (p if isinstance(p, list) else [p])]
     parts: dict[str, float] = {}
 
-    def simulate() -> list[float]:
+    def simulate() -> tuple[list[float], np.ndarray]:
         begin = time.perf_counter()
         trace, spikes = _torch_simulate(torch, parameters, n_steps, dt)
         loss = torch.stack(trace).square().mean()
         middle = time.perf_counter()
-        torch.autograd.grad(loss, leaves, allow_unused=True)
+        slopes = torch.autograd.grad(loss, leaves, allow_unused=True)
         parts.update(forward=middle - begin, backward=time.perf_counter() - middle)
-        return spikes
+        return spikes, np.array([0.0 if x is None else x.item() for x in slopes])
 
     def call() -> float:
         simulate()
         _tidy_heap()
         return parts["forward"] + parts["backward"]
 
-    return Run("torch_gradient", call, 0.0, np.array(simulate()), parts)
+    spikes, slopes = simulate()
+    return Run("torch_gradient", call, 0.0, np.array(spikes), parts, gradient=slopes)
