@@ -1,5 +1,7 @@
 """Mechanisms: their declarations, a user's own, and several events in one step."""
 
+import textwrap
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,29 +11,19 @@ from jax import Array
 from scipy.integrate import solve_ivp
 
 import jaxsnn_mc as mc
+import jaxsnn_mc.mechanism
 from jaxsnn_mc import cells
 from jaxsnn_mc.mechanism import parameters
 from jaxsnn_mc.mechanisms.adex import exponential_current, exponential_flow
 
 
-class MType(mc.Mechanism):
-    """The example of the interface's docstring."""
-
-    g_max: Array = mc.parameter("nS", 5.0, low=0.0)
-    tau: Array = mc.parameter("ms", 50.0, low=0.0, exclusive=True)
-
-    def init(self, v):
-        return {"n": self.opening(v)}
-
-    def current(self, state, v):
-        return self.g_max * state["n"] * (-90.0 - v)
-
-    def advance(self, state, v, dt):
-        n = self.opening(v)
-        return {"n": n + (state["n"] - n) * jnp.exp(-dt / self.tau)}
-
-    def opening(self, v):
-        return jax.nn.sigmoid((v + 35.0) / 10.0)
+def docstring_example() -> type[mc.Mechanism]:
+    """The class that the interface's docstring shows: its indented block, executed."""
+    lines = (jaxsnn_mc.mechanism.__doc__ or "").splitlines()
+    code = "\n".join(line for line in lines if not line or line.startswith("    "))
+    names = {"mc": mc, "jax": jax, "jnp": jnp, "Array": Array}
+    exec(textwrap.dedent(code), names)
+    return names["MType"]
 
 
 def m_type_exact(t_max):
@@ -49,8 +41,8 @@ def m_type_exact(t_max):
 
 @pytest.mark.parametrize(("method", "order"), [(euler, 1), (splitting, 2)])
 def test_a_users_own_mechanism(method, order):
-    """A non-linear mechanism of a few lines, at the method's order against SciPy."""
-    own = MType(g_max=20.0, tau=20.0)
+    """The docstring's example, non-linear, at the method's order against SciPy."""
+    own = docstring_example()(g_max=20.0, tau=20.0)
     neuron = mc.Neuron(
         {
             "soma": mc.Compartment(100.0, [mc.Leak(10.0, -65.0), own]),
