@@ -115,7 +115,9 @@ class SpikeTrain(eqx.Module):
 
     The unit of a weight is the synapse's (pA for CurrentSynapse). Times need not lie on the grid: a
     spike is shared between the two step boundaries around it so that its charge and its mean time
-    are kept (second order). A time of inf is no spike: it pads trains of different lengths.
+    are kept (second order); its derivative by the time is that of central differences around these
+    two (the shares' own would be of first order). A time of inf is no spike: it pads trains of
+    different lengths.
     """
 
     compartment: str = eqx.field(static=True)
@@ -159,12 +161,17 @@ class SpikeTrain(eqx.Module):
         """The weight that arrives at the start of each step (n_steps,)."""
         real = jnp.isfinite(self.times)
         at = jnp.where(real, self.times, 0.0) / dt
-        step = jnp.floor(jax.lax.stop_gradient(at))
-        late = at - step
+        fixed = jax.lax.stop_gradient(at)
+        step = jnp.floor(fixed)
+        place, moved = fixed - step, at - fixed  # `moved` is zero, with a derivative
         weights = jnp.where(real, self.weights, 0.0)
         step = step.astype(jnp.int32)
-        drive = jnp.zeros(n_steps + 1, weights.dtype)
-        return drive.at[step].add(weights * (1.0 - late)).at[step + 1].add(weights * late)[:-1]
+        drive = jnp.zeros(n_steps + 3, weights.dtype)
+        for k, share in ((step, 1.0 - place), (step + 1, place)):
+            before = jnp.maximum(k - 1, 0)
+            push = weights * share * moved / (k + 1 - before)
+            drive = drive.at[k].add(weights * share).at[before].add(-push).at[k + 1].add(push)
+        return drive[:n_steps]
 
 
 Input = StepCurrent | SampledCurrent | SpikeTrain

@@ -67,8 +67,8 @@ def locate(start: Start, flow: Flow, m0: Float[Array, " E"], left: Array) -> Cro
     """The first event of a flow of `left` ms that has one; all of it constants.
 
     Newton runs from the end of the step (where an upstroke, continued linearly in time beyond its
-    peak, points straight at its crossing), kept inside a shrinking bracket. Its last, small correction
-    of the time moves the state along its rate.
+    peak, points straight at its crossing), kept inside a shrinking bracket. The rates are those at the
+    time found: on a sharp upstroke they change by orders of magnitude within the last correction.
     """
 
     def first(m1: Array, slope: Array) -> Bool[Array, " E"]:
@@ -77,39 +77,44 @@ def locate(start: Start, flow: Flow, m0: Float[Array, " E"], left: Array) -> Cro
         times = jnp.where(m0 >= 0, -jnp.inf, times)
         return jnp.arange(times.shape[0]) == jnp.argmin(times)
 
-    def newton(search: _Search) -> _Search:
-        h = search.found.h
+    def after(h: Array):
+        """The state after h, its rate of change, the margins and their slopes."""
         (end, _), (rate, _) = jax.jvp(lambda h: flow(start, h), (h,), (jnp.ones_like(h),))
         m, slope = jax.jvp(lambda x: margins(start.cells, x), (end,), (rate,))
-        slope = jnp.maximum(slope, 1e-12)
-        which = jnp.where(search.count == 0, first(m, slope), search.found.which)
+        return end, rate, m, jnp.maximum(slope, 1e-12)
+
+    def newton(search: _Search) -> _Search:
+        h = search.h
+        _, _, m, slope = after(h)
+        which = jnp.where(search.count == 0, first(m, slope), search.which)
         m, slope = _pick(which, m), _pick(which, slope)
         low, high = jnp.where(m > 0, search.low, h), jnp.where(m > 0, h, search.high)
         new = h - m / slope
         inside = (new > low) & (new < high)
         new = jnp.where(inside, new, 0.5 * (low + high))
         done = jnp.where(inside, jnp.abs(new - h) < ACCURACY * left, high - low < _TINY * left)
-        at = jax.tree.map(lambda y, dy: y + (new - h) * dy, end, rate)
-        return _Search(Crossing(which, new, at, rate, slope), done, low, high, search.count + 1)
+        return _Search(new, done, which, low, high, search.count + 1)
 
     def moving(search: _Search) -> Array:
         return ~search.done & (search.count < LOCATE_ITERATIONS)
 
+    at_once = jnp.any(m0 >= 0)
+    begin = _Search(left, at_once, m0 >= jnp.inf, jnp.zeros_like(left), left, 0)
+    found = lax.while_loop(moving, newton, begin)
+    end, rate, _, slope = after(found.h)
+    crossing = Crossing(found.which, found.h, end, rate, _pick(found.which, slope))
     still = jax.tree.map(jnp.zeros_like, start.x)
     now = Crossing(m0 >= 0, jnp.zeros_like(left), start.x, still, jnp.full_like(left, jnp.inf))
-    at_once = jnp.any(m0 >= 0)
-    begin = now._replace(which=m0 >= jnp.inf, h=left)
-    search = _Search(begin, at_once, jnp.zeros_like(left), left, 0)
-    found = lax.while_loop(moving, newton, search).found
-    return jax.tree.map(lambda a, b: jnp.where(at_once, a, b), now, found)
+    return jax.tree.map(lambda a, b: jnp.where(at_once, a, b), now, crossing)
 
 
 class _Search(NamedTuple):
-    """Newton's search for an event: what it has, whether it is done, the bracket of the time (ms), and
-    the iterations done."""
+    """Newton's search for an event: its time h (ms), whether it is done, which event, the bracket,
+    and the iterations done."""
 
-    found: Crossing
+    h: Array
     done: Bool[Array, ""]
+    which: Bool[Array, " E"]
     low: Array
     high: Array
     count: Int[Array, ""] | int
