@@ -134,9 +134,8 @@ def _run(plan: Plan, stepper: events.Stepper, moving: Moving, dt: Array):
     cells = lay_out(neuron)
     x = lay_out_state(neuron, cells, state)
     currents, drives = drive.prepare(neuron, cells, inputs, plan.n_steps, dt)
-    step_by_step = isinstance(
-        stepper.rule, Surrogate
-    )  # a surrogate's spike train is kept for each step
+    # A surrogate's spike train is kept for each step.
+    step_by_step = isinstance(stepper.rule, Surrogate)
 
     def one_step(carry: _Carry, now: drive.Drive) -> tuple[_Carry, Array | None]:
         x = drive.receive(cells, carry.x, now)

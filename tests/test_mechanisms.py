@@ -231,3 +231,34 @@ def test_threshold_far_below_the_upstroke(method, delta_T):
     first = 10.0 * np.log(20.0 / 7.0)
     again = 2.0 + 10.0 * np.log(25.0 / 7.0)
     np.testing.assert_allclose(run.spike_times(), [first, first + again], atol=0.02)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+def test_upstroke_has_one_slope_at_its_peak(dtype):
+    """Within rounding of the time at which the upstroke reaches its peak, where either branch may be
+    taken: the closed form's dv/dt there, rate delta_T exp((v_peak - v_exp) / delta_T)."""
+    v, rate, v_exp, delta_T, v_peak = -49.0, 0.1, -50.0, 2.0, -40.0
+    peak = (np.exp(-(v - v_exp) / delta_T) - np.exp(-(v_peak - v_exp) / delta_T)) / rate
+    ulps = np.arange(-200, 201) * float(jnp.finfo(dtype).eps)
+    dt = jnp.asarray(peak * (1.0 + ulps), dtype)
+    v = jnp.asarray(v, dtype)
+    flow = jax.jit(
+        jax.vmap(jax.grad(lambda h: exponential_flow(v, rate, v_exp, delta_T, v_peak, h)))
+    )
+    exact = rate * delta_T * np.exp((v_peak - v_exp) / delta_T)
+    rtol = 1e5 * float(jnp.finfo(dtype).eps)
+    np.testing.assert_allclose(flow(dt), exact, rtol=rtol)
+
+
+@pytest.mark.parametrize("above", [5.0, 0.05, 0.005])
+def test_slope_at_threshold(above):
+    """A LIF with a constant current: its slope at threshold is (v_inf - v_th) / tau, and less than
+    GRAZING (v_inf 0.005 mV above the threshold, tau 10 ms) is flagged."""
+    neuron = mc.Neuron({"soma": mc.Compartment(100.0, [mc.LIF(10.0, -65.0, t_ref=500.0)])})
+    current = 10.0 * (15.0 + above)  # v_th is 15 mV above v_leak
+    diagnostics = mc.simulate(
+        neuron, [mc.StepCurrent("soma", current)], t_max=120.0, dt=0.1, method=splitting
+    ).diagnostics
+    assert float(diagnostics.slowest_crossing) == pytest.approx(above / 10.0, rel=1e-2)
+    assert bool(diagnostics.grazing) == (above < 0.01)
+    assert ("Surrogate" in str(diagnostics)) == (above < 0.01)
