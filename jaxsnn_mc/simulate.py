@@ -116,8 +116,10 @@ def _run_all(
     blocks = -(-size // block)
     width = -(-size // (blocks * SIMD)) * SIMD if size > SIMD else size
     fill = np.minimum(np.arange(blocks * width), size - 1).reshape(blocks, width)
-    run = jax.vmap(lambda mine: _run(plan, stepper, eqx.combine(mine, shared), dt))
-    outputs = lax.map(run, jax.tree.map(lambda x: x[fill], mapped))
+    run = jax.vmap(lambda mine, shared: _run(plan, stepper, eqx.combine(mine, shared), dt))
+    # As wide as a block, outside the loop: else each step backwards sums over the lanes.
+    shared = jax.tree.map(lambda x: jnp.broadcast_to(x, (width, *x.shape)), shared)
+    outputs = lax.map(lambda mine: run(mine, shared), jax.tree.map(lambda x: x[fill], mapped))
     return jax.tree.map(lambda y: y.reshape(-1, *y.shape[2:])[:size], outputs)
 
 
