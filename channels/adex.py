@@ -5,7 +5,8 @@ import jax.numpy as jnp
 from jaxley.channels import Channel
 from jaxtyping import Array
 
-from ..mechanisms.adex import adapt, exponential_current, peak
+from jaxsnn_mc.mechanisms.adex import adapt, exponential_current, peak
+
 from .base import either_jaxley, own, prefixed
 from .reset import AT_REST, after, begin, current_at, linear_current
 from .surrogates import emitted, surrogate_parameters
@@ -53,6 +54,8 @@ class AdEx(Channel):
     (raises ValueError for another); `beta` (1/mV).
     """
 
+    _name: str
+
     def __init__(self, name: str | None = None, surrogate: str = "none", beta: float = 1.0):
         self.current_is_in_mA_per_cm2 = True
         super().__init__(name)
@@ -83,8 +86,8 @@ class AdEx(Channel):
 
         # Up to the middle of the step; linear, so what a crossing changed since is simply added.
         w = adapt(s["w"], jnp.minimum(step.v, v_peak), p["a"], p["v_leak"], p["tau_w"], dt)
-        change = p["v_reset"] - v_peak
-        kick = adapt(p["b"], change, p["a"], 0.0, p["tau_w"], step.since + 0.5 * dt)
+        since = step.since + 0.5 * dt
+        kick = adapt(p["b"], p["v_reset"], p["a"], v_peak, p["tau_w"], since)
         w = w + jnp.where(step.fired, kick, 0.0)
 
         def outward(v: Array) -> Array:

@@ -33,6 +33,8 @@ class Fire(Channel):
     `beta` (1/mV), its sharpness. Raises ValueError for another surrogate, or beta not above 0.
     """
 
+    _name: str
+
     def __init__(self, name: str | None = None, surrogate: str = "none", beta: float = 1.0):
         self.current_is_in_mA_per_cm2 = True
         super().__init__(name)

@@ -6,7 +6,7 @@ Jaxley keeps one instance of a channel for all compartments, so a choice must be
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ..spike_rules import Surrogate, arctan, sigmoid, superspike, triangle
+from jaxsnn_mc.spike_rules import Surrogate, arctan, sigmoid, superspike, triangle
 
 KINDS = ("none", "sigmoid", "superspike", "arctan", "triangle")
 
