@@ -15,11 +15,11 @@ from jaxley.channels import Leak as JaxleyLeak
 from ..checks import shown
 from ..channels import AdEx as AdExChannel
 from ..channels import Fire
-from ..mechanism import Mechanism
+from ..mechanism import Mechanism, parameters
 from ..mechanisms import LIF, AdEx, Leak
 from ..neuron import Neuron
 from .channel import GEOMETRY, PER_AREA, JaxleyChannel, traffic
-from .to_cell import HUB
+from .to_cell import HUB, leak_of
 
 Placed = tuple[Mechanism, list[int]]
 Edge = tuple[int, int, float]
@@ -125,29 +125,29 @@ def _names(cell: Any) -> list[str]:
 
 
 def _mechanisms(cell: Any, area: np.ndarray) -> list[Placed]:
-    firing = {i for c in cell.channels if isinstance(c, Fire) for i in _rows(cell, c)}
+    fires = [c for c in cell.channels if isinstance(c, Fire)]
+    taken = {leak_of(fire): set(_rows(cell, fire.name)) for fire in fires}
     placed: list[Placed] = []
     wrapped = []
     for channel in cell.channels:
-        rows = _rows(cell, channel)
+        name, rows = str(channel.name), _rows(cell, channel.name)
         if type(channel) is JaxleyLeak:
-            rows = [i for i in rows if i not in firing or not _is_of_lif(cell, channel)]
+            rows = [i for i in rows if i not in taken.get(name, ())]
             if rows:
-                placed.append((_leak(cell, channel, rows, area), rows))
+                placed.append((Leak(*_leak(cell, name, rows, area), name=_own_name(channel)), rows))
         elif isinstance(channel, AdExChannel):
-            scale = {"g_leak": PER_AREA, "a": PER_AREA, "b": PER_AREA}
-            placed.append((AdEx(**_fields(cell, channel, rows, AdEx, area, scale)), rows))
+            per_area = ("g_leak", "a", "b")
+            values = _fields(cell, name, rows, AdEx, area, per_area)
+            placed.append((AdEx(**values, name=_own_name(channel)), rows))
         elif isinstance(channel, Fire):
             placed.append((_lif(cell, channel, rows, area), rows))
         elif rows:
             wrapped.append(channel)
-    for group in _groups(wrapped):
-        placed.append(_wrap(cell, group, area))
-    return placed
+    return placed + [_wrap(cell, group, area) for group in _groups(wrapped)]
 
 
-def _rows(cell: Any, channel: Channel) -> list[int]:
-    return [int(i) for i in np.flatnonzero(cell.nodes[channel.name].to_numpy(bool))]
+def _rows(cell: Any, name: str | None) -> list[int]:
+    return [int(i) for i in np.flatnonzero(cell.nodes[name].to_numpy(bool))]
 
 
 def _column(cell: Any, key: str, rows: list[int]) -> np.ndarray:
@@ -158,6 +158,62 @@ def _own_name(channel: Channel) -> str:
     return "" if channel.name == type(channel).__name__ else str(channel.name)
 
 
-def _leak(cell: Any, channel: Channel, rows: list[int], area: np.ndarray) -> Leak:
-    g = _column(cell, f"{channel.name}_gLeak", rows) * PER_AREA * area[rows]
-    return Leak(g, _column(cell, f"{channel.name}_eLeak", rows), name=_own_name(channel))
+def _fields(
+    cell: Any, name: str, rows: list[int], kind: type, area: np.ndarray, per_area: Iterable[str] = ()
+) -> dict[str, np.ndarray]:
+    """The parameters that a channel shares with a mechanism, `per_area` in nS and pA."""
+    result = {}
+    for key in parameters(kind):
+        if f"{name}_{key}" in cell.nodes:
+            scale = PER_AREA * area[rows] if key in per_area else 1.0
+            result[key] = _column(cell, f"{name}_{key}", rows) * scale
+    return result
+
+
+def _leak(cell: Any, name: str, rows: list[int], area: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Conductance (nS) and reversal (mV) of a Jaxley `Leak`."""
+    g = _column(cell, f"{name}_gLeak", rows) * PER_AREA * area[rows]
+    return g, _column(cell, f"{name}_eLeak", rows)
+
+
+def _lif(cell: Any, fire: Channel, rows: list[int], area: np.ndarray) -> LIF:
+    """`Fire` with the leak beside it, or with none."""
+    g, v = np.zeros(len(rows)), np.full(len(rows), -65.0)
+    name = leak_of(fire)
+    if any(c.name == name and type(c) is JaxleyLeak for c in cell.channels):
+        there = np.isin(rows, _rows(cell, name))
+        g[there], v[there] = _leak(cell, name, list(np.array(rows)[there]), area)
+    return LIF(g, v, **_fields(cell, str(fire.name), rows, LIF, area), name=_own_name(fire))
+
+
+def _groups(channels: list[Channel]) -> list[list[Channel]]:
+    """Channels that read or write each other's states or currents, together."""
+    groups = [[channel] for channel in channels]
+    for channel in channels:
+        read, _, written = traffic(channel)
+        used = (read | written) - {"v"}
+        linked = [
+            group
+            for group in groups
+            if channel in group
+            or any(used & {str(c.current_name), *(c.channel_states or {})} for c in group)
+        ]
+        if len(linked) > 1:
+            together = sorted((c for group in linked for c in group), key=channels.index)
+            groups = [group for group in groups if group not in linked] + [together]
+    return groups
+
+
+def _wrap(cell: Any, group: list[Channel], area: np.ndarray) -> Placed:
+    rows = _rows(cell, group[0].name)
+    for other in group[1:]:
+        if _rows(cell, other.name) != rows:
+            raise ValueError(
+                f"{group[0].name} and {other.name} share states or currents, so they must be in the "
+                "same compartments."
+            )
+    asked = {key for channel in group for key in traffic(channel)[1]}
+    keys = {key for channel in group for key in channel.channel_params or {}}
+    keys |= asked & set(GEOMETRY)
+    values = {key: _column(cell, key, rows) for key in keys}
+    return JaxleyChannel(group if len(group) > 1 else group[0], area[rows], **values), rows

@@ -177,18 +177,13 @@ def _set_membrane(
     cell.set("v", np.asarray(neuron.v_init, float)[order])
     # Half of the resistance of a coupling within a branch lies on either side, all of one at an end.
     share = [[1.0, *[0.5] * (len(b.g) - 2), 1.0] for b in branches]
-    load = [
-        np.divide(1e5 * np.array(s), b.g, out=np.array(cell_default(b.g)), where=np.array(b.g) > 0)
+    load = [  # a free end's has no effect
+        np.where(np.array(b.g) > 0, 1e5 * np.array(s) / np.maximum(b.g, 1e-300), 1.0)
         for s, b in zip(share, branches, strict=True)
     ]
     resistivity = shape["axial_resistivity"]
     cell.set("resistive_load_in", np.concatenate([x[:-1] for x in load]) / resistivity)
     cell.set("resistive_load_out", np.concatenate([x[1:] for x in load]) / resistivity)
-
-
-def cell_default(g: list[float]) -> list[float]:
-    """A load for free ends, where it has no effect."""
-    return [1.0] * len(g)
 
 
 # --- mechanisms -------------------------------------------------------------------------------------
@@ -231,8 +226,8 @@ def _channels(
         channel = AdExChannel(name)
         yield channel, _params(m, channel, area, "g_leak", "a", "b")
     elif type(m) is LIF:
-        yield _leak(m, name and f"{name}_Leak", area)
         channel = Fire(name)
+        yield _leak(m, leak_of(channel), area)
         yield channel, _params(m, channel, area)
     elif isinstance(m, JaxleyChannel):
         c_m = np.asarray(neuron.c_m, float)[list(where)]
@@ -247,6 +242,11 @@ def _channels(
             f"Jaxley has no channel for {m.key} ({type(m).__name__}), in {shown(there, 3)}; leave it "
             "out, and give its current as a stimulus."
         )
+
+
+def leak_of(fire: Channel) -> str:
+    """The name of the `Leak` that makes an `LIF` with a `Fire`."""
+    return "Leak" if fire.name == "Fire" else f"{fire.name}_Leak"
 
 
 def _leak(m: Any, name: str | None, area: np.ndarray) -> tuple[Channel, dict[str, Any]]:
@@ -267,9 +267,10 @@ def _params(m: Any, channel: Channel, area: np.ndarray, *per_area: str) -> dict[
 
 
 def _name(cell: jx.Cell, neuron: Neuron, rows: dict[int, int], hubs: list[int]) -> None:
+    taken = {*dir(type(cell)), *vars(cell), *cell.nodes.columns}
     for i, row in rows.items():
         name = neuron.names[i]
-        if name.isidentifier() and name not in dir(cell) and name not in cell.nodes.columns:
+        if name.isidentifier() and name not in taken:
             cell.select(nodes=[row]).add_to_group(name)
     if hubs:
         cell.select(nodes=[rows[i] for i in hubs]).add_to_group(HUB)
