@@ -86,8 +86,8 @@ class AdEx(Channel):
 
         # Up to the middle of the step; linear, so what a crossing changed since is simply added.
         w = adapt(s["w"], jnp.minimum(step.v, v_peak), p["a"], p["v_leak"], p["tau_w"], dt)
-        since = step.since + 0.5 * dt
-        kick = adapt(p["b"], p["v_reset"], p["a"], v_peak, p["tau_w"], since)
+        ago = step.since + 0.5 * dt
+        kick = adapt(p["b"], p["v_reset"], p["a"], v_peak, p["tau_w"], ago)
         w = w + jnp.where(step.fired, kick, 0.0)
 
         def outward(v: Array) -> Array:
