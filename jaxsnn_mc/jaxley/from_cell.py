@@ -70,7 +70,9 @@ def _check(cell: Any) -> None:
         "trainables (write_trainables, then delete_trainables)": [
             key for params in cell.trainable_params for key in params
         ],
-        "stimuli or clamps (give them as inputs; delete_stimuli, delete_clamps)": list(cell.externals),
+        "stimuli or clamps (give them as inputs; delete_stimuli, delete_clamps)": list(
+            cell.externals
+        ),
     }
     for what, there in unwanted.items():
         if there:
@@ -159,7 +161,12 @@ def _own_name(channel: Channel) -> str:
 
 
 def _fields(
-    cell: Any, name: str, rows: list[int], kind: type, area: np.ndarray, per_area: Iterable[str] = ()
+    cell: Any,
+    name: str,
+    rows: list[int],
+    kind: type,
+    area: np.ndarray,
+    per_area: Iterable[str] = (),
 ) -> dict[str, np.ndarray]:
     """The parameters that a channel shares with a mechanism, `per_area` in nS and pA."""
     result = {}
