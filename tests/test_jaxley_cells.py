@@ -1,6 +1,7 @@
 """Neurons as Jaxley cells and back."""
 
 import pickle
+from itertools import pairwise
 
 import jax.numpy as jnp
 import jaxley as jx
@@ -11,9 +12,9 @@ from jaxley.channels import HH, K, Km, Leak, Na
 from jaxley.connect import connect
 from jaxley.pumps import CaPump
 from jaxley.synapses import IonotropicSynapse
+from jaxsnn_mc.channels import Fire, spike_times
 
 import jaxsnn_mc as mc
-from jaxsnn_mc.channels import Fire, spike_times
 from jaxsnn_mc.jaxley import JaxleyChannel, from_jaxley, to_jaxley
 from jaxsnn_mc.mechanism import parameters
 
@@ -37,7 +38,7 @@ def table1() -> mc.Neuron:
 def chain() -> mc.Neuron:
     """Ten compartments in no order, with couplings over three decades."""
     names = [f"c{i}" for i in RNG.permutation(10)]
-    couplings = [(a, b, 10 ** RNG.uniform(-1, 2)) for a, b in zip(names, names[1:], strict=False)]
+    couplings = [(a, b, 10 ** RNG.uniform(-1, 2)) for a, b in pairwise(names)]
     return mc.Neuron({name: passive(RNG.uniform(5, 200)) for name in sorted(names)}, couplings)
 
 

@@ -57,10 +57,10 @@ class JaxleyChannel(Mechanism):
     AdEx, Izhikevich, Fire, Rate), or that reads or writes what is not there.
     """
 
-    area: Array = parameter("um2", low=0.0, exclusive=True)
     values: dict[str, Array]
     linear: bool = eqx.field(static=True)
     wrapped: tuple[_Same, ...] = eqx.field(static=True)
+    area: Array = parameter("um2", low=0.0, exclusive=True)
 
     def __init__(
         self, channel: Channel | Iterable[Channel], area: Any, *, name: str = "", **values: Any
@@ -94,7 +94,7 @@ class JaxleyChannel(Mechanism):
         return values[name]
 
     @property
-    def channels(self) -> tuple[Channel, ...]:
+    def channels(self) -> tuple[Any, ...]:
         """The channels, in the order in which they act."""
         return tuple(one.channel for one in self.wrapped)
 
@@ -172,7 +172,7 @@ class Asked(dict):
         return self.value
 
 
-def traffic(channel: Channel) -> tuple[set[str], set[str], set[str]]:
+def traffic(channel: Any) -> tuple[set[str], set[str], set[str]]:
     """What `update_states` and `compute_current` read of states and of parameters, and write."""
     read: list[Asked] = []
     written: set[str] = set()
@@ -209,7 +209,7 @@ def _check(channels: tuple[Channel, ...]) -> set[str]:
     return asked
 
 
-def _is_affine(channel: Channel) -> bool:
+def _is_affine(channel: Any) -> bool:
     """Whether the current's slope is the same at all voltages: its program does not use v."""
 
     def slope(v: Array, x: Array) -> Array:

@@ -12,9 +12,10 @@ import numpy as np
 from jaxley.channels import Channel
 from jaxley.channels import Leak as JaxleyLeak
 
+from jaxsnn_mc.channels import AdEx as AdExChannel  # pyright: ignore[reportMissingImports]
+from jaxsnn_mc.channels import Fire  # pyright: ignore[reportMissingImports]
+
 from ..checks import shown
-from ..channels import AdEx as AdExChannel
-from ..channels import Fire
 from ..mechanism import Mechanism, parameters
 from ..mechanisms import LIF, AdEx, Leak
 from ..neuron import Neuron
@@ -152,7 +153,7 @@ def _rows(cell: Any, name: str | None) -> list[int]:
     return [int(i) for i in np.flatnonzero(cell.nodes[name].to_numpy(bool))]
 
 
-def _column(cell: Any, key: str, rows: list[int]) -> np.ndarray:
+def _column(cell: Any, key: str, rows: list[int]) -> Any:
     return cell.nodes[key].to_numpy(float)[rows]
 
 
@@ -164,10 +165,10 @@ def _fields(
     cell: Any,
     name: str,
     rows: list[int],
-    kind: type,
+    kind: Any,
     area: np.ndarray,
     per_area: Iterable[str] = (),
-) -> dict[str, np.ndarray]:
+) -> dict[str, Any]:
     """The parameters that a channel shares with a mechanism, `per_area` in nS and pA."""
     result = {}
     for key in parameters(kind):
@@ -177,7 +178,7 @@ def _fields(
     return result
 
 
-def _leak(cell: Any, name: str, rows: list[int], area: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _leak(cell: Any, name: str, rows: list[int], area: np.ndarray) -> tuple[Any, Any]:
     """Conductance (nS) and reversal (mV) of a Jaxley `Leak`."""
     g = _column(cell, f"{name}_gLeak", rows) * PER_AREA * area[rows]
     return g, _column(cell, f"{name}_eLeak", rows)
@@ -185,7 +186,8 @@ def _leak(cell: Any, name: str, rows: list[int], area: np.ndarray) -> tuple[np.n
 
 def _lif(cell: Any, fire: Channel, rows: list[int], area: np.ndarray) -> LIF:
     """`Fire` with the leak beside it, or with none."""
-    g, v = np.zeros(len(rows)), np.full(len(rows), -65.0)
+    g: Any = np.zeros(len(rows))
+    v: Any = np.full(len(rows), -65.0)
     name = leak_of(fire)
     if any(c.name == name and type(c) is JaxleyLeak for c in cell.channels):
         there = np.isin(rows, _rows(cell, name))
@@ -222,5 +224,5 @@ def _wrap(cell: Any, group: list[Channel], area: np.ndarray) -> Placed:
     asked = {key for channel in group for key in traffic(channel)[1]}
     keys = {key for channel in group for key in channel.channel_params or {}}
     keys |= asked & set(GEOMETRY)
-    values = {key: _column(cell, key, rows) for key in keys}
+    values: dict[str, Any] = {key: _column(cell, key, rows) for key in keys}
     return JaxleyChannel(group if len(group) > 1 else group[0], area[rows], **values), rows

@@ -16,9 +16,10 @@ import numpy as np
 from jaxley.channels import Channel
 from jaxley.channels import Leak as JaxleyLeak
 
+from jaxsnn_mc.channels import AdEx as AdExChannel  # pyright: ignore[reportMissingImports]
+from jaxsnn_mc.channels import Fire  # pyright: ignore[reportMissingImports]
+
 from ..checks import known, shown
-from ..channels import AdEx as AdExChannel
-from ..channels import Fire
 from ..mechanism import Mechanism
 from ..mechanisms import LIF, AdEx, Leak
 from ..neuron import Neuron
@@ -66,7 +67,7 @@ def to_jaxley(neuron: Neuron, epsilon: float | None = None) -> jx.Cell:
     if not 0 < epsilon < 0.5:
         raise ValueError(f"epsilon must be between 0 and 0.5, got {epsilon!r}.")
     branches = list(_branches(neuron, epsilon))
-    cell = jx.Cell(
+    cell: Any = jx.Cell(
         [jx.Branch(jx.Compartment(), ncomp=len(b.compartments)) for b in branches],
         parents=[b.parent for b in branches],
     )
@@ -160,7 +161,7 @@ def _areas(neuron: Neuron) -> np.ndarray:
 
 
 def _set_membrane(
-    cell: jx.Cell, neuron: Neuron, order: np.ndarray, area: np.ndarray, branches: list[Branch]
+    cell: Any, neuron: Neuron, order: np.ndarray, area: np.ndarray, branches: list[Branch]
 ) -> None:
     """Spheres' worth of cylinder, as long as wide; loads from the conductances at both ends."""
     length, ra = np.sqrt(area / np.pi), 1.0
@@ -189,7 +190,7 @@ def _set_membrane(
 # --- mechanisms -------------------------------------------------------------------------------------
 
 
-def _insert(cell: jx.Cell, neuron: Neuron, rows: dict[int, int], areas: np.ndarray) -> None:
+def _insert(cell: Any, neuron: Neuron, rows: dict[int, int], areas: np.ndarray) -> None:
     held: dict[tuple[int, str], str] = {}
     values: dict[tuple[int, str], float] = {}
     for mechanism, where in zip(neuron.mechanisms, neuron.placements, strict=True):
@@ -266,7 +267,7 @@ def _params(m: Any, channel: Channel, area: np.ndarray, *per_area: str) -> dict[
     return result
 
 
-def _name(cell: jx.Cell, neuron: Neuron, rows: dict[int, int], hubs: list[int]) -> None:
+def _name(cell: Any, neuron: Neuron, rows: dict[int, int], hubs: list[int]) -> None:
     taken = {*dir(type(cell)), *vars(cell), *cell.nodes.columns}
     for i, row in rows.items():
         name = neuron.names[i]
