@@ -3,8 +3,8 @@
 Problems: one neuron, populations of it, large passive trees, Jaxley's cells, gradients and their
 memory. Every table shows the time of a step, the ratio to its first row or to the row before, and how
 far each contestant is from the exact solution. What is not installed is said to be missing.
-For all peers: pip install -e ".[peers]" in an environment of its own (Brian2 needs an older NumPy). Units: ms, mV,
-pF, nS, pA; wall-clock and CPU times in s.
+For all peers: pip install -e ".[peers]" in an environment of its own (Brian2 needs an older NumPy).
+Units: ms, mV, pF, nS, pA; wall-clock and CPU times in s.
 """
 
 import argparse
