@@ -1,1 +1,5 @@
-"""Channels for Jaxley. (None yet.)"""
+"""Channels for Jaxley: `cell.insert(AdEx())`. Their physics is the solver's own."""
+
+from .adex import AdEx as AdEx
+from .fire import Fire as Fire
+from .recording import spike_times as spike_times

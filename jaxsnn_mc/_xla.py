@@ -17,7 +17,7 @@ OPT_OUT = "JAXSNN_MC_NO_XLA_FLAGS"
 """Environment variable: set it to anything but 0 and XLA_FLAGS is left alone."""
 
 _OPTION = "xla_cpu_small_while_loop_byte_threshold"
-_BYTES = 1 << 20
+_BYTES = 1 << 24
 _EXTRA = "--xla_backend_extra_options="
 _WIDTH = "--xla_cpu_prefer_vector_width"
 _WIDTH_KNOWN_BELOW = (0, 13)  # jaxlib; XLA refuses to start on a flag that it does not know

@@ -39,7 +39,8 @@ class Part(eqx.Module):
 
 
 class Cells(eqx.Module):
-    """The compartments in internal order: `c_m` (pF), `g` to the parent (nS), and the parts."""
+    """The compartments in internal order (see `tree.py`): `c_m` (pF), `g` to the parent (nS), and the
+    parts."""
 
     parent: tuple[int, ...] = eqx.field(static=True)
     c_m: Values

@@ -13,9 +13,11 @@ conductance ratio of 1e6 costs no digits.
 Values over compartments are either a tuple of N scalars, for which the elimination is unrolled
 (fastest while trees are small; a batch axis makes each scalar a vector), or an array (N,), for which
 it is a compiled loop with scalar indices.
+
+A compartment without capacitance (a branch point) has a diagonal of 0, and is solved all the same.
 """
 
-from functools import partial
+from functools import cache, partial
 from typing import Any, TypeAlias
 
 import jax
@@ -29,11 +31,15 @@ Values: TypeAlias = Any
 """One number for each compartment in internal order: N scalars, or an array (N,)."""
 
 
+UNROLL = 4
+"""Compartments in one iteration of the compiled loops."""
+
+
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
 def solve(parent: tuple[int, ...], diagonal: Values, g: Values, b: Values, v: Values) -> Values:
     """Solves (D + L) x = b - L v on a tree.
 
-    **Arguments:** `parent` (N,), each smaller than its index, -1 first; `diagonal`, positive;
+    **Arguments:** `parent` (N,), -1 for the root, which comes first; `diagonal`, not negative;
     `g`, the coupling to the parent (g of the root is not used); `b`; `v`. All in coherent units
     (pF for `diagonal`, nS ms for `g`, pA ms for `b`, mV for `v`).
 
@@ -41,7 +47,28 @@ def solve(parent: tuple[int, ...], diagonal: Values, g: Values, b: Values, v: Va
     """
     if isinstance(b, tuple):
         return _unrolled(parent, diagonal, g, b, v)
-    return _loop(jnp.asarray(np.array(parent, np.int32)), diagonal, g, b, v)
+    down = sequence(parent)
+    at = None if down == tuple(range(len(parent))) else _indices(down)
+    return _loop(_indices((0, *parent[1:])), diagonal, g, b, v, at)
+
+
+def _indices(values: tuple[int, ...]) -> Array:
+    """Unsigned: JAX then does not ask of each whether it counts from the end."""
+    return jnp.asarray(np.array(values, np.uint32))
+
+
+@cache
+def sequence(parent: tuple[int, ...]) -> tuple[int, ...]:
+    """All indices, parents before their children: as they are if that is so, else breadth first."""
+    if all(up < i for i, up in enumerate(parent)):
+        return tuple(range(len(parent)))
+    children: list[list[int]] = [[] for _ in parent]
+    for i, up in enumerate(parent[1:], 1):
+        children[up].append(i)
+    found = [0]
+    for i in found:  # which grows
+        found += children[i]
+    return tuple(found)
 
 
 @partial(solve.defjvp, symbolic_zeros=True)
@@ -114,45 +141,55 @@ def _unrolled(parent, diagonal, g, b, v) -> tuple[Array, ...]:
     e, b = list(diagonal), list(b)
     share: list = [None] * len(parent)
     inverse: list = [None] * len(parent)
-    for i in range(len(parent) - 1, 0, -1):
+    down = sequence(parent)
+    for i in reversed(down[1:]):
         p = parent[i]
         inverse[i] = 1.0 / (e[i] + g[i])
         share[i] = g[i] * inverse[i]
         b[p] = b[p] + share[i] * (e[i] * (v[i] - v[p]) + b[i])
         e[p] = e[p] + share[i] * e[i]
-    x = [b[0] / e[0]]
-    for i in range(1, len(parent)):
+    x: list = [b[0] / e[0]] * len(parent)
+    for i in down[1:]:
         p = parent[i]
-        x.append(b[i] * inverse[i] + share[i] * (x[p] + (v[p] - v[i])))
+        x[i] = b[i] * inverse[i] + share[i] * (x[p] + (v[p] - v[i]))
     return tuple(x)
 
 
-def _loop(up: Array, diagonal: Array, g: Array, b: Array, v: Array) -> Array:
-    """The same for arrays (N,), `up` the parents (N,). One array changes in each loop: with two,
-    XLA copies them in every iteration."""
+def _loop(
+    up: Array, diagonal: Array, g: Array, b: Array, v: Array, down: Array | None = None
+) -> Array:
+    """The same for arrays (N,), `up` the parents (N,), `down` (N,) all indices with parents first, by
+    default in their order. One array changes in each loop: with two, XLA copies them in every
+    iteration."""
     n = up.shape[0]
+
+    def at(k: Array) -> Array:
+        k = k.astype(jnp.uint32)
+        return k if down is None else down[k]
+
     if n == 1:
         return b / diagonal
 
     def load(k, e):
-        i = n - 1 - k
+        i = at(n - 1 - k)
         return e.at[up[i]].add(e[i] * (g[i] / (e[i] + g[i])))
 
-    e = lax.fori_loop(0, n - 1, load, diagonal)
+    e = lax.fori_loop(0, n - 1, load, diagonal, unroll=UNROLL)
     inverse = 1.0 / (e + g)
     share = g * inverse
     through = share * e
 
     def gather(k, b):
-        i = n - 1 - k
+        i = at(n - 1 - k)
         p = up[i]
         return b.at[p].add(through[i] * (v[i] - v[p]) + share[i] * b[i])
 
-    b = lax.fori_loop(0, n - 1, gather, b)
+    b = lax.fori_loop(0, n - 1, gather, b, unroll=UNROLL)
     alone = b * inverse
 
-    def substitute(i, x):
+    def substitute(k, x):
+        i = at(k)
         p = up[i]
         return x.at[i].set(alone[i] + share[i] * (x[p] + (v[p] - v[i])))
 
-    return lax.fori_loop(1, n, substitute, b / e)
+    return lax.fori_loop(1, n, substitute, b / e, unroll=UNROLL)

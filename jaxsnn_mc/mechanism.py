@@ -58,11 +58,12 @@ def parameter(
 
 def parameters(module: eqx.Module) -> dict[str, dict[str, Any]]:
     """The declared parameters of a module by name, each with its unit, low, high, exclusive."""
-    return {
+    declared = {
         f.name: {key: f.metadata[key] for key in ("unit", "low", "high", "exclusive")}
         for f in dataclasses.fields(module)
         if "unit" in f.metadata
     }
+    return declared | (module.more_parameters() if isinstance(module, Mechanism) else {})
 
 
 def check(module: eqx.Module) -> None:
@@ -98,6 +99,10 @@ class Mechanism(eqx.Module):
     def key(self) -> str:
         """The name under which paths and records find the mechanism: `name`, or the class's."""
         return self.name or type(self).__name__
+
+    def more_parameters(self) -> dict[str, dict[str, Any]]:
+        """Parameters besides the declared fields, found as attributes: those of what it wraps."""
+        return {}
 
     def init(self, v: Array) -> State:
         """The state at rest at voltage `v` (mV)."""

@@ -173,7 +173,8 @@ class Splitting(eqx.Module):
     In the midpoint step a mechanism's current is that of its mean state over the step (by Simpson's
     rule), as a function of the midpoint voltage, linearised where it is not linear. So adaptation
     and voltage are solved together, and gates need no staggering. No iteration, no stability limit;
-    but the midpoint rule does not damp: finely cut morphologies ring at large steps.
+    but the midpoint rule does not damp: finely cut morphologies ring at large steps. The voltage of a
+    compartment without capacitance is its mean over the step.
     """
 
     @property
@@ -203,7 +204,8 @@ class Splitting(eqx.Module):
         g, b = jax.tree.map(lambda y: half * y, (cells.g, current))
         delta = hines.solve(cells.parent, diagonal, g, b, v0)
         middle = jax.tree.map(jnp.add, v0, delta)
-        end = jax.tree.map(jnp.add, middle, delta)
+        # Without capacitance (a branch point) it is the midpoint's: an end would ring after a jump.
+        end = jax.tree.map(lambda v, d, c: v + jnp.where(c > 0, d, 0.0), middle, delta, cells.c_m)
         states = advance(cells, x.parts, middle, h)
         return CellState(_stiff_flow(cells, end, active), states), None
 

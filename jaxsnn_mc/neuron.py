@@ -16,7 +16,7 @@ from jaxtyping import Array
 
 from .checks import as_float, as_tuple, check_bounds, known, shown
 from .mechanism import Mechanism, State, check, parameters
-from .placement import common_batch, fill, group, line_up, pair, place, root
+from .placement import common_batch, fill, group, kinds, line_up, pair, place, root
 from .tree import Tree, build_tree
 
 
@@ -80,7 +80,9 @@ class Neuron(eqx.Module):
         placed = group(c.mechanisms for c in compartments.values())
         self.placements = tuple(where for _, where in placed)
         self.mechanisms = tuple(mechanism for mechanism, _ in placed)
-        self.tree = build_tree(list(compartments), [(a, b) for a, b, _ in couplings], root(placed))
+        pairs = [(a, b) for a, b, _ in couplings]
+        of_kind = kinds(placed, len(compartments))
+        self.tree = build_tree(list(compartments), pairs, root(placed), of_kind)
         self.c_m = line_up("c_m", [c.c_m for c in compartments.values()])
         what = "The conductance of the coupling ({!r}, {!r})"
         self.g = line_up("g", [as_float(g, what.format(a, b)) for a, b, g in couplings])
@@ -115,7 +117,9 @@ class Neuron(eqx.Module):
         pairs = [pair(coupling, n) for coupling in as_tuple(couplings, "couplings")]
         placed = [place(one, n) for one in as_tuple(mechanisms, "mechanisms")]
         fields = {
-            "tree": build_tree(names, [(names[i], names[j]) for i, j in pairs], root(placed)),
+            "tree": build_tree(
+                names, [(names[i], names[j]) for i, j in pairs], root(placed), kinds(placed, n)
+            ),
             "placements": tuple(where for _, where in placed),
             "c_m": c_m,
             "g": fill(as_float(g, "g"), len(pairs)),
@@ -134,7 +138,8 @@ class Neuron(eqx.Module):
             shape = getattr(self, what).shape
             if shape[-1:] != (size,):
                 raise ValueError(f"{what} must have shape ({size},), got {shape}.")
-        check_bounds(lambda i: f"c_m of {names[i]!r}", self.c_m, "pF", low=0.0, exclusive=True)
+        check_bounds(lambda i: f"c_m of {names[i]!r}", self.c_m, "pF", low=0.0)
+        self._check_massless()
         check_bounds(lambda i: f"v_init of {names[i]!r}", self.v_init, "mV")
         of = "The conductance g between {!r} and {!r}"
         check_bounds(lambda i: of.format(*self.tree.ends(i)), self.g, "nS", low=0.0)
@@ -150,6 +155,26 @@ class Neuron(eqx.Module):
             for name, declared in parameters(mechanism).items():
                 value, end = getattr(mechanism, name), f".{mechanism.key}.{name}"
                 check_bounds(lambda i, w=where, end=end: names[w[i]] + end, value, **declared)
+
+    def _check_massless(self) -> None:
+        """Raises ValueError where a c_m is 0 and it would matter."""
+        if not (known(self.c_m) and known(self.g)) or (np.asarray(self.c_m) > 0).all():
+            return
+        massless = np.any(np.asarray(self.c_m) == 0, axis=tuple(range(self.c_m.ndim - 1)))
+        joined = np.any(np.asarray(self.g) == 0, axis=tuple(range(self.g.ndim - 1)))
+        lonely = massless & (self.tree.size == 1)
+        for edge, zero in enumerate(joined):
+            ends = [self.tree.index(name) for name in self.tree.ends(edge)]
+            if zero or massless[ends].all():
+                lonely[ends] |= massless[ends]
+        for where in self.placements:
+            lonely[list(where)] |= massless[list(where)]
+        if lonely.any():
+            raise ValueError(
+                f"c_m of {self.names[np.argmax(lonely)]!r} must be above 0 (pF), got 0: only a branch "
+                "point, which holds no mechanism and is coupled to compartments with a capacitance "
+                "alone, has none."
+            )
 
     @property
     def names(self) -> tuple[str, ...]:

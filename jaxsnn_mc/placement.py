@@ -102,3 +102,12 @@ def root(placed: Iterable[Placed]) -> int:
         if type(mechanism).event is not Mechanism.event:
             return where[0]
     return 0
+
+
+def kinds(placed: Iterable[Placed], n: int) -> list[tuple[int, ...]]:
+    """For each of n compartments, the numbers of the mechanisms that it holds."""
+    held: list[list[int]] = [[] for _ in range(n)]
+    for k, (_, where) in enumerate(placed):
+        for i in where:
+            held[i].append(k)
+    return [tuple(mechanisms) for mechanisms in held]

@@ -120,7 +120,7 @@ def _run_all(
     # As wide as a block, outside the loop: else each step backwards sums over the lanes.
     shared = jax.tree.map(lambda x: jnp.broadcast_to(x, (width, *x.shape)), shared)
     outputs = lax.map(lambda mine: run(mine, shared), jax.tree.map(lambda x: x[fill], mapped))
-    return jax.tree.map(lambda y: y.reshape(-1, *y.shape[2:])[:size], outputs)
+    return jax.tree.map(lambda y: lax.collapse(y, 0, 2)[:size], outputs)
 
 
 class _Carry(NamedTuple):

@@ -65,7 +65,7 @@ def _straight_through(shape, y: Array, margin: Array, weight: Array) -> Array:
     return _pass(y, lax.stop_gradient(weight * shape(margin)) * margin)
 
 
-def sigmoid(beta: float = 50.0) -> Callable[[Array], Array]:
+def sigmoid(beta: float | Array = 50.0) -> Callable[[Array], Array]:
     """The derivative of the logistic function of beta * margin (beta in 1/mV)."""
 
     def shape(margin: Array) -> Array:
@@ -75,17 +75,17 @@ def sigmoid(beta: float = 50.0) -> Callable[[Array], Array]:
     return shape
 
 
-def superspike(beta: float = 10.0) -> Callable[[Array], Array]:
+def superspike(beta: float | Array = 10.0) -> Callable[[Array], Array]:
     """beta / (1 + beta |margin|)^2 (Zenke and Ganguli, 2018)."""
     return lambda margin: beta / (1.0 + jnp.abs(beta * margin)) ** 2
 
 
-def arctan(beta: float = 2.0) -> Callable[[Array], Array]:
+def arctan(beta: float | Array = 2.0) -> Callable[[Array], Array]:
     """beta / (1 + (pi beta margin)^2), the derivative of an arctan (Fang et al., 2021)."""
     return lambda margin: beta / (1.0 + (jnp.pi * beta * margin) ** 2)
 
 
-def triangle(width: float = 1.0) -> Callable[[Array], Array]:
+def triangle(width: float | Array = 1.0) -> Callable[[Array], Array]:
     """(1 - |margin| / width) / width within `width` (mV), else zero: a compact support, so that a
     neuron that stays away from threshold keeps its own gradient."""
     return lambda margin: jnp.maximum(1.0 - jnp.abs(margin) / width, 0.0) / width

@@ -1,11 +1,13 @@
 """The topology of a neuron: named compartments joined into a tree.
 
 The user numbers the compartments in any way. Inside, they are renumbered so that the root is 0 and
-every parent comes before its children (depth first): the order in which Hines elimination runs.
+compartments of a kind, which hold the same mechanisms, are neighbours; within a kind a parent comes
+before its children. It is the order of distance from the root (breadth first): successive steps of
+an elimination then belong to different branches, and a processor works on several at once.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 from .checks import shown
@@ -16,9 +18,8 @@ class Tree:
     """A rooted tree; hashable, so that it is static under jit.
 
     **Fields:** `names` (N,) in the user's order; `order` (N,), the user's index at each internal
-    position; `parent` (N,), the internal position of the parent, -1 for the root and otherwise
-    smaller than the child's; `edge` (N,), the index of the user's coupling to the parent, -1 for
-    the root.
+    position; `parent` (N,), the internal position of the parent, -1 for the root, which is 0; `edge`
+    (N,), the index of the user's coupling to the parent, -1 for the root.
     """
 
     names: tuple[str, ...]
@@ -45,8 +46,14 @@ class Tree:
         return self.names[self.order[self.parent[child]]], self.names[self.order[child]]
 
 
-def build_tree(names: Sequence[str], pairs: Sequence[tuple[str, str]], root: int = 0) -> Tree:
-    """The tree of `names` joined by `pairs` of them, rooted at the compartment with index `root`.
+def build_tree(
+    names: Sequence[str],
+    pairs: Sequence[tuple[str, str]],
+    root: int = 0,
+    kinds: Sequence[Hashable] | None = None,
+) -> Tree:
+    """The tree of `names` joined by `pairs` of them, rooted at the compartment with index `root`;
+    those of equal `kinds` are neighbours inside (all are, without it).
 
     Raises ValueError for no or repeated names, a coupling to an unknown compartment or to itself,
     a repeated coupling, a cycle, and compartments that are not connected.
@@ -56,7 +63,7 @@ def build_tree(names: Sequence[str], pairs: Sequence[tuple[str, str]], root: int
     for edge, (a, b) in enumerate(_checked(index, pairs)):
         neighbours[a].append((b, edge))
         neighbours[b].append((a, edge))
-    order, parent, edges = _depth_first(neighbours, root)
+    order, parent, edges = _breadth_first(neighbours, root)
     if len(order) < len(names):
         reached = set(order)
         missing = [name for i, name in enumerate(names) if i not in reached]
@@ -64,7 +71,19 @@ def build_tree(names: Sequence[str], pairs: Sequence[tuple[str, str]], root: int
             f"The compartments are not connected: {shown(missing)} cannot be reached from "
             f"{names[root]!r}. Add a coupling between the two parts."
         )
+    if kinds is not None:
+        order, parent, edges = _by_kind([kinds[i] for i in order], order, parent, edges)
     return Tree(tuple(names), tuple(order), tuple(parent), tuple(edges))
+
+
+def _by_kind(
+    kinds: Sequence[Hashable], order: list[int], parents: list[int], edges: list[int]
+) -> tuple[list[int], list[int], list[int]]:
+    """The same tree with equal kinds side by side, in the order in which they first occur."""
+    rank = {kind: k for k, kind in enumerate(dict.fromkeys(kinds))}
+    old = sorted(range(len(kinds)), key=lambda i: rank[kinds[i]])
+    new = {position: i for i, position in enumerate(old)} | {-1: -1}
+    return [order[i] for i in old], [new[parents[i]] for i in old], [edges[i] for i in old]
 
 
 def _indices(names: Sequence[str]) -> dict[str, int]:
@@ -114,20 +133,16 @@ def _checked(index: dict[str, int], pairs: Sequence[tuple[str, str]]) -> list[tu
     return result
 
 
-def _depth_first(
+def _breadth_first(
     neighbours: list[list[tuple[int, int]]], root: int
 ) -> tuple[list[int], list[int], list[int]]:
-    order, parents, edges = [], [], []
-    stack = [(root, -1, -1)]
+    order, parents, edges = [root], [-1], [-1]
     seen = {root}
-    while stack:
-        node, parent, edge = stack.pop()
-        here = len(order)
-        order.append(node)
-        parents.append(parent)
-        edges.append(edge)
-        for child, child_edge in reversed(neighbours[node]):
+    for here, node in enumerate(order):  # which grows
+        for child, edge in neighbours[node]:
             if child not in seen:
                 seen.add(child)
-                stack.append((child, here, child_edge))
+                order.append(child)
+                parents.append(here)
+                edges.append(edge)
     return order, parents, edges

@@ -1,10 +1,10 @@
 """Times jaxsnn_mc against other simulators, all on the same problems, in one interleaved run.
 
-Problems: one neuron, populations of it, large passive trees, gradients and their memory. Every table
-shows the time of a step, the ratio to its first row or to the row before, and how far each contestant
-is from the exact solution. What is not installed is said to be missing. For all peers:
-pip install -e ".[peers]" in an environment of its own (Brian2 needs an older NumPy). Units: ms, mV,
-pF, nS, pA; wall-clock and CPU times in s.
+Problems: one neuron, populations of it, large passive trees, Jaxley's cells, gradients and their
+memory. Every table shows the time of a step, the ratio to its first row or to the row before, and how
+far each contestant is from the exact solution. What is not installed is said to be missing.
+For all peers: pip install -e ".[peers]" in an environment of its own (Brian2 needs an older NumPy).
+Units: ms, mV, pF, nS, pA; wall-clock and CPU times in s.
 """
 
 import argparse
@@ -17,6 +17,7 @@ from pathlib import Path
 import memory
 import numpy as np
 from gradients import gradient
+from jaxley_race import jaxley
 from problems import large_tree, one_neuron, population
 from race import Table, environment, figures, race, render
 
@@ -31,6 +32,8 @@ brian2_cpp asks std::clock, a system call, once a step: on some machines it is m
          one neuron (measured: ~480 of 520 ns). Its share is estimated where it is shown.
 jaxley_adex has no refractory period: later spikes differ. It runs with the XLA_FLAGS that we set,
          which make it faster (measured: 1.1 instead of 1.7 us a step for one neuron).
+jaxley   the mean squared voltage and its gradient, all in jax.jit: see scripts/jaxley_race.py. "no XLA
+         flags" is a process of its own, as a user of Jaxley alone would have it.
 torch_newton takes fewer steps than the others; its ratio is per step.
 gradient of the mean squared soma voltage, by every number of neuron and input, with its value; x
          forward is to the value alone, in the row above. Both in jax.jit, without the dispatch of
@@ -45,6 +48,7 @@ PROBLEMS: dict[str, Callable[[bool], Iterator[Table]]] = {
     "neuron": one_neuron,
     "population": population,
     "tree": large_tree,
+    "jaxley": jaxley,
     "gradient": gradient,
 }
 """By name: `problem(quick)` yields tables, each then raced. "gradient" goes on to the memory."""

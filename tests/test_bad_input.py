@@ -65,7 +65,7 @@ TREE: list[Case] = [
 ]  # fmt: skip
 
 NUMBERS: list[Case] = [
-    ("c_m negative", lambda: single(leaky(-1.0)), ["c_m", "'soma'", "above 0", "pF", "-1"]),
+    ("c_m negative", lambda: single(leaky(-1.0)), ["c_m", "'soma'", "at least 0", "pF", "-1"]),
     ("c_m zero", lambda: single(leaky(0.0)), ["c_m", "'soma'", "above 0", "got 0"]),
     ("c_m NaN", lambda: single(leaky(nan)), ["c_m", "'soma'", "finite", "nan"]),
     ("c_m inf", lambda: single(leaky(inf)), ["c_m", "'soma'", "finite", "inf"]),
@@ -104,7 +104,7 @@ ARRAYS: list[Case] = [
     ("array disconnected", lambda: arrays(couplings=[(0, 1)]), ["'2'", "Add a coupling"]),
     ("c_m a scalar", lambda: arrays(c_m=1.0), ["c_m", "array", "scalar"]),
     ("c_m empty", lambda: arrays(c_m=[], couplings=[], mechanisms=[]), ["compartment", "none"]),
-    ("one c_m negative", lambda: arrays(c_m=[1.0, -3.0, 1.0]), ["c_m", "'1'", "above 0", "-3"]),
+    ("one c_m negative", lambda: arrays(c_m=[1.0, -3.0, 1.0]), ["c_m", "'1'", "at least 0", "-3"]),
     ("g of wrong shape", lambda: arrays(g=[1.0] * 3), ["g", "(2,)", "(3,)"]),
     ("one g negative", lambda: arrays(g=[1.0, -1.0]), ["'1'", "'2'", "at least 0", "-1"]),
     ("v_init of wrong shape", lambda: arrays(v_init=[0.0] * 2), ["v_init", "(3,)", "(2,)"]),
@@ -216,7 +216,7 @@ PATHS: list[Case] = [
      ["AdEx.tau_w", "above 0", "got 0"]),
     ("set one of two", lambda: twins().set({"right.AdEx.tau_w": -7.0}),
      ["AdEx.tau_w", "above 0", "-7"]),
-    ("set c_m negative", lambda: pair().set({"dend.c_m": -1.0}), ["c_m", "'dend'", "above 0", "-1"]),
+    ("set c_m negative", lambda: pair().set({"dend.c_m": -1.0}), ["c_m", "'dend'", "at least 0", "-1"]),
     ("set g negative", lambda: pair().set({"tip-dend": -1.0}), ["'dend'", "'tip'", "at least 0", "-1"]),
     ("set v_init NaN", lambda: pair().set({"tip.v_init": nan}), ["v_init", "'tip'", "finite", "nan"]),
     ("set v_reset", lambda: pair().set({"soma.AdEx.v_reset": 0.0}),

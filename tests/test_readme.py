@@ -14,6 +14,9 @@ TEXT = README.read_text()
 PYTHON = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 SAID = re.findall(r"```text\n(.*)\n", TEXT)[0]
 
+QUIET = ("-W", "ignore::DeprecationWarning", "-W", "ignore::PendingDeprecationWarning")
+"""What Jaxley does with pandas is about to be deprecated."""
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -25,7 +28,7 @@ def printed(folder: Path) -> list[str]:
     """What all blocks print, a line each, run in a fresh process in an empty folder."""
     environment = {k: v for k, v in os.environ.items() if k not in ("XLA_FLAGS", "JAX_ENABLE_X64")}
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", "\n".join(PYTHON)],
+        [sys.executable, "-W", "error", *QUIET, "-c", "\n".join(PYTHON)],
         env={**environment, "JAX_PLATFORMS": "cpu", "MPLBACKEND": "Agg"},
         cwd=folder,
         capture_output=True,

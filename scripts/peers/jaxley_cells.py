@@ -69,6 +69,11 @@ def _jaxley_cell(jx: ModuleType, channels: ModuleType) -> Any:
     return cell
 
 
+def own_adex_cell() -> Any:
+    """Table 1's neuron as a `jx.Cell` with Jaxley's own AdEx; its soma is in the middle."""
+    return _jaxley_cell(*_import_jaxley())
+
+
 def jaxley_adex(n_neurons: int, n_steps: int, dt: float, dtype: str = "float64") -> Run:
     """Jaxley's own AdEx, jit-compiled; a population is a vmap over the input.
 
