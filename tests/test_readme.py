@@ -12,10 +12,8 @@ import pytest
 README = Path(__file__).parent.parent / "README.md"
 TEXT = README.read_text()
 PYTHON = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+JAXLEYS_OWN = ("-W", "ignore::DeprecationWarning", "-W", "ignore::PendingDeprecationWarning")
 SAID = re.findall(r"```text\n(.*)\n", TEXT)[0]
-
-QUIET = ("-W", "ignore::DeprecationWarning", "-W", "ignore::PendingDeprecationWarning")
-"""What Jaxley does with pandas is about to be deprecated."""
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +26,7 @@ def printed(folder: Path) -> list[str]:
     """What all blocks print, a line each, run in a fresh process in an empty folder."""
     environment = {k: v for k, v in os.environ.items() if k not in ("XLA_FLAGS", "JAX_ENABLE_X64")}
     done = subprocess.run(
-        [sys.executable, "-W", "error", *QUIET, "-c", "\n".join(PYTHON)],
+        [sys.executable, "-W", "error", *JAXLEYS_OWN, "-c", "\n".join(PYTHON)],
         env={**environment, "JAX_PLATFORMS": "cpu", "MPLBACKEND": "Agg"},
         cwd=folder,
         capture_output=True,
@@ -67,5 +65,5 @@ def test_comments(printed: list[str]) -> None:
 def test_files_exist() -> None:
     """Judged against the repository: the README names no file that is not there."""
     there = {path.name for path in README.parent.rglob("*.*")} | {"quickstart.png"}
-    named = re.findall(r"[\w/.]+\.(?:py|sh|md|png)\b", TEXT)
+    named = re.findall(r"[\w/.]+\.(?:py|sh|md|png|ipynb)\b", TEXT)
     assert {name.split("/")[-1] for name in named} <= there
