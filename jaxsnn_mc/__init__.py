@@ -10,10 +10,14 @@ from ._xla import set_xla_options
 set_xla_options()  # before anything starts JAX's backend
 
 from . import losses as losses  # noqa: E402
+from . import passive as passive  # noqa: E402
 from . import readouts as readouts  # noqa: E402
+from . import units as units  # noqa: E402
 from .fit import Fit as Fit  # noqa: E402
 from .fit import fit as fit  # noqa: E402
 from .fit import random_starts as random_starts  # noqa: E402
+from .geometry import Cylinder as Cylinder  # noqa: E402
+from .geometry import half_cylinders as half_cylinders  # noqa: E402
 from .inputs import SampledCurrent as SampledCurrent  # noqa: E402
 from .inputs import SpikeTrain as SpikeTrain  # noqa: E402
 from .inputs import StepCurrent as StepCurrent  # noqa: E402
