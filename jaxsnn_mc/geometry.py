@@ -23,7 +23,7 @@ from .mechanism import parameters
 from .units import MOHM_TO_NS, OHM_CM, uF_PER_CM2, uS_PER_CM2
 
 
-def _positive(name: str, unit: str, exclusive: bool = True, **default: float | None) -> Any:
+def _positive(name: str, unit: str, exclusive: bool = True, **default: Any) -> Any:
     """A field of `Cylinder`, declared as a mechanism's `parameter` is."""
     declared = {"unit": unit, "low": 0.0, "high": math.inf, "exclusive": exclusive}
     convert = partial(as_float, what=f"Cylinder.{name}", optional=None in default.values())

@@ -6,7 +6,7 @@ For leaks that is exact. G is the matrix of these conductances and of the coupli
 diagonal one of capacitances (pF). Results of a population have its batch axis (B,) first.
 """
 
-from typing import Any
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,9 @@ import numpy as np
 from jaxtyping import Array
 
 from . import hines
+from .checks import known
 from .neuron import Neuron
+from .tree import Tree
 from .units import MOHM_TO_NS
 
 _STEEPEST = 1e6
@@ -50,11 +52,15 @@ def resistances(neuron: Neuron) -> Array:
     Raises ValueError if nothing leaks: no voltage would settle.
     """
     g_m = membrane_conductances(neuron)
-    tree = neuron.tree
-    if not isinstance(g_m, jax.core.Tracer) and not np.all(np.sum(np.asarray(g_m), axis=-1) > 0):
+    if known(g_m) and not np.all(np.sum(np.asarray(g_m), axis=-1) > 0):
         raise ValueError(
             "The neuron does not leak, so it has no input resistance; give it e.g. a Leak(g_leak=...)."
         )
+    return MOHM_TO_NS * _inverse(neuron.tree, g_m, neuron.g)
+
+
+@partial(jax.jit, static_argnums=0)
+def _inverse(tree: Tree, g_m: Array, g: Array) -> Array:
     order, edge = np.array(tree.order), np.array(tree.edge)
     place = np.argsort(order)
 
@@ -66,7 +72,7 @@ def resistances(neuron: Neuron) -> Array:
 
         return jax.vmap(column)(jnp.eye(tree.size, dtype=g_m.dtype))[place][:, place]
 
-    return MOHM_TO_NS * jnp.vectorize(inverse, signature="(n),(m)->(n,n)")(g_m, neuron.g)
+    return jnp.vectorize(inverse, signature="(n),(m)->(n,n)")(g_m, g)
 
 
 def input_resistances(neuron: Neuron) -> Array:
@@ -97,17 +103,18 @@ def time_constants(neuron: Neuron) -> Array:
     Dense, in O(N^3): for trees of up to some hundreds of compartments. A state's own time constants,
     such as an adaptation's, are not among them.
     """
-    g_m, tree = membrane_conductances(neuron), neuron.tree
-    child, edge = np.arange(1, tree.size), np.array(tree.edge)
-    order = np.array(tree.order)
-    a, b = order[np.array(tree.parent)[child]], order[child]
+    return _inverse_rates(neuron.tree, neuron.c_m, membrane_conductances(neuron), neuron.g)
+
+
+@partial(jax.jit, static_argnums=0)
+def _inverse_rates(tree: Tree, c_m: Array, g_m: Array, g: Array) -> Array:
+    edge, order = np.array(tree.edge[1:], int), np.array(tree.order)
+    a, b = order[np.array(tree.parent[1:], int)], order[1:]
 
     def one(c_m, g_m, g):
-        along = g[edge[1:]]
-        scale = 1.0 / jnp.sqrt(c_m)
+        along, scale = g[edge], 1.0 / jnp.sqrt(c_m)
         matrix = jnp.diag(g_m).at[a, a].add(along).at[b, b].add(along)
         matrix = matrix.at[a, b].add(-along).at[b, a].add(-along)
         return 1.0 / jnp.linalg.eigvalsh(scale[:, None] * matrix * scale)
 
-    solve: Any = jnp.vectorize(one, signature="(n),(n),(m)->(n)")
-    return solve(neuron.c_m, g_m, neuron.g)
+    return jnp.vectorize(one, signature="(n),(n),(m)->(n)")(c_m, g_m, g)

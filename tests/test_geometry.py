@@ -125,7 +125,7 @@ def random_tree(rng: np.random.Generator, n: int) -> tuple[mc.Neuron, np.ndarray
     return mc.Neuron.from_arrays(c_m, couplings, g, [mc.Leak(g_leak, -65.0)]), matrix
 
 
-@pytest.mark.parametrize("n", [1, 2, 7, 40, 300])
+@pytest.mark.parametrize("n", [1, 7, 300])
 def test_passive_against_dense(n: int) -> None:
     """Judged against NumPy's dense inverse and eigenvalues of C^-1 G."""
     neuron, matrix = random_tree(np.random.default_rng(n), n)
