@@ -11,6 +11,7 @@ set_xla_options()  # before anything starts JAX's backend
 
 from . import losses as losses  # noqa: E402
 from . import passive as passive  # noqa: E402
+from . import protocols as protocols  # noqa: E402
 from . import readouts as readouts  # noqa: E402
 from . import units as units  # noqa: E402
 from .fit import Fit as Fit  # noqa: E402
@@ -30,6 +31,9 @@ from .mechanisms import Leak as Leak  # noqa: E402
 from .methods import ImplicitEuler as ImplicitEuler  # noqa: E402
 from .methods import Splitting as Splitting  # noqa: E402
 from .methods import StepMethod as StepMethod  # noqa: E402
+from .morphology import Morphology as Morphology  # noqa: E402
+from .morphology import d_lambda_rule as d_lambda_rule  # noqa: E402
+from .morphology import read_morphology as read_morphology  # noqa: E402
 from .neuron import Compartment as Compartment  # noqa: E402
 from .neuron import Neuron as Neuron  # noqa: E402
 from .neuron import NeuronState as NeuronState  # noqa: E402
