@@ -37,6 +37,10 @@ from .morphology import read_morphology as read_morphology  # noqa: E402
 from .neuron import Compartment as Compartment  # noqa: E402
 from .neuron import Neuron as Neuron  # noqa: E402
 from .neuron import NeuronState as NeuronState  # noqa: E402
+from .sampling import LogNormal as LogNormal  # noqa: E402
+from .sampling import Normal as Normal  # noqa: E402
+from .sampling import Uniform as Uniform  # noqa: E402
+from .sampling import sample as sample  # noqa: E402
 from .simulate import simulate as simulate  # noqa: E402
 from .solution import Diagnostics as Diagnostics  # noqa: E402
 from .solution import Solution as Solution  # noqa: E402

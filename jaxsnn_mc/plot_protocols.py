@@ -19,6 +19,8 @@ MOST_TRACES = 10
 def plot_step_response(step: StepResponse, neuron: int = 0) -> Figure:
     """The voltage with rest, peak and steady state, and its approach to the peak with both time
     constants."""
+    if step.v_rest.ndim and neuron not in range(len(step.v_rest)):
+        raise ValueError(f"neuron must be from 0 to {len(step.v_rest) - 1}, got {neuron!r}.")
     figure, (left, right) = _axes(2, widths=[1.6, 1.0])
     solution = step.solution
 
@@ -30,7 +32,10 @@ def plot_step_response(step: StepResponse, neuron: int = 0) -> Figure:
         style = {"color": "black", "zorder": 3} if name == step.at else {"linewidth": 0.9}
         left.plot(solution.ts, of(solution[name]), label=name, **style)
     rest, top, steady = (float(of(v)) for v in (step.v_rest, step.v_peak, step.v_steady))
-    for value, text in ((rest, "rest"), (top, "peak"), (steady, "steady")):
+    levels = [(rest, "rest"), (top, "peak"), (steady, "steady")]
+    if abs(top - steady) < 0.05 * abs(top - rest):
+        levels[1:] = [(steady, "peak, steady")]
+    for value, text in levels:
         left.axhline(value, color="grey", linewidth=0.6, linestyle=":")
         left.annotate(text, (solution.t_max, value), color="grey", fontsize="x-small", ha="right",
                       va="bottom")  # fmt: skip
@@ -159,6 +164,7 @@ def _legend_beside(axis: Any) -> None:
 
 def _name_points(axis: Any, x: np.ndarray, y: np.ndarray, names: Sequence[str]) -> None:
     """Writes names beside points, those at one place together."""
+    axis.margins(0.12)
     at: dict[tuple[str, str], list[int]] = {}
     for k in range(len(names)):
         at.setdefault((f"{x[k]:.3g}", f"{y[k]:.3g}"), []).append(k)

@@ -37,10 +37,12 @@ def chain(*extra: mc.Mechanism, soma: mc.Mechanism | None = None) -> mc.Neuron:
     return mc.Neuron(compartments, [("soma", "dend", G[0]), ("dend", "tip", G[1])])
 
 
-def charged(a: np.ndarray, ts: np.ndarray, amplitude: float = -10.0) -> np.ndarray:
-    """The exact change (R, 3) of voltage under a current into the soma, by a matrix exponential."""
-    steady = np.linalg.solve(a, [amplitude / C_M[0], 0.0, 0.0])
-    return np.array([steady - expm(-a * t) @ steady for t in ts])
+def walk(a: np.ndarray, x: np.ndarray, steps: int, h: float = 0.05) -> np.ndarray:
+    """The exact x (steps + 1, n) of dx/dt = a x, every h: powers of one matrix exponential."""
+    once, found = expm(a * h), [x]
+    for _ in range(steps):
+        found.append(once @ found[-1])
+    return np.array(found)
 
 
 @cache
@@ -58,14 +60,14 @@ def test_step_response_of_a_passive_chain() -> None:
     for k, name in enumerate(["soma", "dend", "tip"]):
         want = inverse[k, 0] / inverse[0, 0]
         assert float(one.attenuation(name)) == pytest.approx(want, rel=1e-6)
-    last = charged(dense(), np.array([400.0]))[0, 0]
+    steady = np.linalg.solve(dense(), [-10.0 / C_M[0], 0.0, 0.0])
+    soma = (steady - walk(-dense(), steady, 8000))[:, 0]
 
     def left(t):
-        return charged(dense(), np.array([t]))[0, 0] / last - (1 - np.exp(-1.0))
+        return (steady - expm(-dense() * t) @ steady)[0] / soma[-1] - (1 - np.exp(-1.0))
 
     assert float(one.time_to_63) == pytest.approx(brentq(left, 1.0, 50.0), rel=1e-5)
-    ts = np.arange(0.0, 400.0, 0.05)
-    y = 1.0 - charged(dense(), ts)[:, 0] / last
+    ts, y = np.arange(8001) * 0.05, 1.0 - soma / soma[-1]
     (_, tau), _ = curve_fit(lambda t, a, tau: a * np.exp(-t / tau), ts, y, p0=(1.0, 20.0))
     assert float(one.time_constant) == pytest.approx(tau, rel=1e-4)
 
@@ -81,14 +83,22 @@ def test_step_response_of_one_compartment() -> None:
     np.testing.assert_allclose(one.time_constant, [20.0, 10.0], rtol=1e-4)
     np.testing.assert_allclose(one.time_to_63, [20.0, 10.0], rtol=1e-4)
     assert isinstance(one.plot(neuron=1), matplotlib.figure.Figure)
+    single = protocols.step_response(
+        many, "cell", -100.0, duration=400.0, delay=10.0, after=10.0, dtype=jnp.float32, **FINE
+    )
+    # Changes below the spacing of float32 are lost: the voltage stops tau / dt spacings short.
+    short = np.spacing(np.float32(65.0)) * np.array([20.0, 10.0]) / 0.05
+    assert np.all(
+        np.abs(single.input_resistance - np.array([200.0, 100.0])) < 1.1e3 * short / 100.0
+    )
+    np.testing.assert_allclose(single.time_constant, [20.0, 10.0], rtol=1e-3)
 
 
 def sag(a: float) -> tuple[float, float]:
     """Exact steady resistance (MOhm) and sag ratio of C dv/dt = I - g v - w, tau dw/dt = a v - w."""
     matrix = np.array([[-5.0 / 100.0, -1.0 / 100.0], [a / 50.0, -1.0 / 50.0]])
     steady = -np.linalg.solve(matrix, [-0.1, 0.0])
-    ts = np.arange(0.0, 400.05, 0.05)
-    v = np.array([(steady - expm(matrix * t) @ steady)[0] for t in ts])
+    v = (steady - walk(matrix, steady, 8000))[:, 0]
     return 1e3 * v[-1] / -10.0, v[-1] / v.min()
 
 
@@ -146,30 +156,38 @@ def test_f_i_curve() -> None:
     assert isinstance(curve.plot(overlay={"again": curve}, label="LIF"), matplotlib.figure.Figure)
 
 
-def potentials(into: int, times: list[float], ts: np.ndarray) -> np.ndarray:
-    """Exact changes (R, 3) after kicks of 10 pA at `times` to a current of 3 ms into a compartment."""
+def potentials(into: int, late: list[int], g_leak: np.ndarray = G_LEAK) -> np.ndarray:
+    """Exact changes (801, 3) every 0.05 ms after kicks of 10 pA, so many records `late`, to a current
+    of 3 ms into a compartment."""
     full = np.zeros((4, 4))
-    full[:3, :3] = -dense()
+    full[:3, :3] = -dense(g_leak)
     full[into, 3], full[3, 3] = 1.0 / C_M[into], -1.0 / 3.0
-    kick = np.array([0.0, 0.0, 0.0, 10.0])
-    return sum(
-        np.array([expm(full * (t - s)) @ kick if t >= s else 0.0 * kick for t in ts])[:, :3]
-        for s in times
-    )
+    single = walk(full, np.array([0.0, 0.0, 0.0, 10.0]), 800)[:, :3]
+    return sum(np.concatenate([np.zeros((k, 3)), single[: 801 - k]]) for k in late)
 
 
 def test_synaptic_attenuation() -> None:
     """Judged against the matrix exponential of each synapse's compartment and current."""
     neuron = chain(mc.CurrentSynapse(3.0))
-    result = protocols.synaptic_attenuation(
-        neuron, {"CurrentSynapse": 10.0}, delay=5.0, duration=40.0, **FINE
-    )
-    ts = np.arange(0.0, 40.0, 0.05)
+
+    def measure(g):
+        result = protocols.synaptic_attenuation(
+            neuron.set({"dend.Leak.g_leak": g}),
+            {"CurrentSynapse": 10.0}, delay=5.0, duration=40.0, **FINE,
+        )  # fmt: skip
+        return result.attenuation, result
+
+    slopes, result = jax.jacfwd(measure, has_aux=True)(3.0)
     assert result.compartments == neuron.names
+
+    def peaks(k: int, g: float = 3.0) -> np.ndarray:
+        return potentials(k, [0], np.array([5.0, g, 1.0])).max(0)
+
     for k in range(3):
-        change = potentials(k, [0.0], ts)
-        assert float(result.local[k]) == pytest.approx(change[:, k].max(), rel=1e-3)
-        assert float(result.remote[k]) == pytest.approx(change[:, 0].max(), rel=1e-3)
+        assert float(result.local[k]) == pytest.approx(peaks(k)[k], rel=1e-3)
+        assert float(result.remote[k]) == pytest.approx(peaks(k)[0], rel=1e-3)
+        below, above = (peaks(k, g)[0] / peaks(k, g)[k] for g in (2.99, 3.01))
+        assert float(slopes[k]) == pytest.approx((above - below) / 0.02, rel=5e-3, abs=1e-9)
     np.testing.assert_allclose(result.attenuation, result.remote / result.local)
     r = np.linalg.inv(dense() * C_M[:, None])
     np.testing.assert_allclose(result.distances, -np.log(r[:, 0] / np.diag(r)), atol=1e-9)
@@ -180,8 +198,7 @@ def test_input_output() -> None:
     """Judged against the matrix exponential: passive sums are as expected, at once or in a row; and
     against the count at which they reach a dendritic threshold."""
     neuron = chain(mc.CurrentSynapse(3.0))
-    ts = np.arange(0.0, 40.0, 0.05)
-    peaks = [potentials(2, [2.0 * j for j in range(n)], ts)[:, 2].max() for n in range(1, 9)]
+    peaks = [potentials(2, [40 * j for j in range(n)])[:, 2].max() for n in range(1, 9)]
     spiking = mc.LIF(1.0, -65.0, v_th=-65.0 + 0.5 * (peaks[4] + peaks[5]), v_reset=-66.0)
     active = mc.Neuron(
         {"soma": mc.Compartment(C_M[0], [mc.Leak(G_LEAK[0], -65.0)]),
@@ -194,7 +211,7 @@ def test_input_output() -> None:
     on = protocols.input_output(active, "tip", {"CurrentSynapse": 10.0}, range(1, 9), **run)
     np.testing.assert_allclose(off.gain, 1.0, rtol=1e-6)
     np.testing.assert_allclose(off.local, peaks, rtol=1e-3)
-    soma = potentials(2, [0.0, 2.0, 4.0], ts)[:, 0]
+    soma = potentials(2, [0, 40, 80])[:, 0]
     assert float(off.measured[2]) == pytest.approx(soma.max(), rel=1e-3)
     assert float(off.steepest[2]) == pytest.approx(np.diff(soma).max() / 0.05, rel=2e-3)
     assert on.threshold("tip.LIF") == 6
@@ -242,13 +259,10 @@ def test_back_propagation() -> None:
     start = np.array([85.0, *free(np.zeros(3), at)[1:]])
     end = np.linalg.lstsq(clamped[1:, 1:], -clamped[1:, 0] * 85.0, rcond=None)[0]
 
-    def spiked(t):
-        held = min(t, 1.0)
-        v = np.array([85.0, *(end + expm(-clamped[1:, 1:] * held) @ (start[1:] - end))])
-        return v if t <= 1.0 else free(v, t - 1.0)
-
-    ts = np.arange(0.0, 30.0, 0.01)
-    v = np.array([spiked(t) for t in ts])
+    rest = end + walk(-clamped[1:, 1:], start[1:] - end, 100, 0.01)
+    during = np.concatenate([np.full((101, 1), 85.0), rest], axis=1)
+    after = steady + walk(-a, during[-1] - steady, 2900, 0.01)
+    ts, v = np.arange(3001) * 0.01, np.concatenate([during, after[1:]])
     result = protocols.back_propagation(
         chain(soma=Spike()), "soma", 150.0, delay=5.0, duration=60.0, window_ms=30.0, **FINE
     )

@@ -68,6 +68,7 @@ def back_propagation(
     """
     only_one(neuron, "back_propagation")
     t_max = as_positive(delay, "delay") + as_positive(duration, "duration")
+    as_positive(window_ms, "window_ms")
     source = at if source is None else source
     names, along = placed(neuron, at, distances)
     current = StepCurrent(at, amplitude, delay)

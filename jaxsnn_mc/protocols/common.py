@@ -22,7 +22,7 @@ SAMPLING = 0.05
 """ms. About how often voltages are recorded where nothing changes fast."""
 
 
-def sampled(
+def recorded(
     neuron: Neuron, inputs: Sequence[Input], *, t_max: float, record: Sequence[str], **options: Any
 ) -> Solution:
     """`simulate`, recording about every `SAMPLING` ms, unless `options` say otherwise."""

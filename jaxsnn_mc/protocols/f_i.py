@@ -11,7 +11,7 @@ from ..checks import as_float, as_positive
 from ..inputs import StepCurrent
 from ..neuron import Neuron
 from ..solution import Solution
-from .common import only_one, sampled
+from .common import only_one, recorded
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -78,7 +78,7 @@ def f_i_curve(
     t_max = as_positive(delay, "delay") + as_positive(duration, "duration")
     source = at if source is None else source
     current = StepCurrent(at, currents, delay)
-    solution = sampled(neuron, [current], t_max=t_max, record=[at], **options)
+    solution = recorded(neuron, [current], t_max=t_max, record=[at], **options)
     times = solution.spikes(source)
     times = jnp.sort(jnp.where(times >= delay, times - delay, jnp.inf), axis=-1)
     counts = jnp.isfinite(times).sum(-1)
