@@ -10,10 +10,15 @@ from ._xla import set_xla_options
 set_xla_options()  # before anything starts JAX's backend
 
 from . import losses as losses  # noqa: E402
+from . import passive as passive  # noqa: E402
+from . import protocols as protocols  # noqa: E402
 from . import readouts as readouts  # noqa: E402
+from . import units as units  # noqa: E402
 from .fit import Fit as Fit  # noqa: E402
 from .fit import fit as fit  # noqa: E402
 from .fit import random_starts as random_starts  # noqa: E402
+from .geometry import Cylinder as Cylinder  # noqa: E402
+from .geometry import half_cylinders as half_cylinders  # noqa: E402
 from .inputs import SampledCurrent as SampledCurrent  # noqa: E402
 from .inputs import SpikeTrain as SpikeTrain  # noqa: E402
 from .inputs import StepCurrent as StepCurrent  # noqa: E402
@@ -26,9 +31,16 @@ from .mechanisms import Leak as Leak  # noqa: E402
 from .methods import ImplicitEuler as ImplicitEuler  # noqa: E402
 from .methods import Splitting as Splitting  # noqa: E402
 from .methods import StepMethod as StepMethod  # noqa: E402
+from .morphology import Morphology as Morphology  # noqa: E402
+from .morphology import d_lambda_rule as d_lambda_rule  # noqa: E402
+from .morphology import read_morphology as read_morphology  # noqa: E402
 from .neuron import Compartment as Compartment  # noqa: E402
 from .neuron import Neuron as Neuron  # noqa: E402
 from .neuron import NeuronState as NeuronState  # noqa: E402
+from .sampling import LogNormal as LogNormal  # noqa: E402
+from .sampling import Normal as Normal  # noqa: E402
+from .sampling import Uniform as Uniform  # noqa: E402
+from .sampling import sample as sample  # noqa: E402
 from .simulate import simulate as simulate  # noqa: E402
 from .solution import Diagnostics as Diagnostics  # noqa: E402
 from .solution import Solution as Solution  # noqa: E402

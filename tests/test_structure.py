@@ -68,14 +68,21 @@ def test_imports_are_acyclic() -> None:
 
 def test_libraries_stay_out_of_the_solver() -> None:
     """Judged against the layering: only channels and the bridges to Jaxley import it, and no other
-    module imports those; only plot imports matplotlib, and is imported only when a figure is asked
-    for."""
+    module imports those; only the plots import matplotlib, and they are imported only when a figure
+    is asked for; MorphIO, only when a file is read."""
     bridges = {m for m in FILES if m.startswith(("jaxsnn_mc.jaxley", "jaxsnn_mc.channels"))}
     assert users("jaxley") <= bridges
     assert not {m for m in FILES.keys() - bridges if imports(m) & bridges}
-    assert users("matplotlib") == {"jaxsnn_mc.plot"}
-    assert {m for m in FILES if "jaxsnn_mc.plot" in imports(m)} == {"jaxsnn_mc.solution"}
-    assert "jaxsnn_mc.plot" not in imports("jaxsnn_mc.solution", eager=True)
+    plots = {"jaxsnn_mc.plot", "jaxsnn_mc.plot_protocols"}
+    assert users("matplotlib") == plots
+    asking = {m for m in FILES if imports(m) & plots}
+    assert asking == {"jaxsnn_mc.solution"} | {
+        f"jaxsnn_mc.protocols.{name}"
+        for name in ("back_propagation", "f_i", "input_output", "step", "synaptic")
+    }
+    assert not {m for m in FILES if imports(m, eager=True) & plots}
+    assert users("morphio") == {"jaxsnn_mc.morphology"}
+    assert "morphio" not in imports("jaxsnn_mc.morphology", eager=True)
 
 
 @pytest.mark.parametrize("module", FILES)
