@@ -118,7 +118,7 @@ def _run_all(
     fill = np.minimum(np.arange(blocks * width), size - 1).reshape(blocks, width)
     run = jax.vmap(lambda mine: _run(plan, stepper, eqx.combine(mine, shared), dt))
     outputs = lax.map(run, jax.tree.map(lambda x: x[fill], mapped))
-    return jax.tree.map(lambda y: y.reshape(-1, *y.shape[2:])[:size], outputs)
+    return jax.tree.map(lambda y: y.reshape(blocks * width, *y.shape[2:])[:size], outputs)
 
 
 class _Carry(NamedTuple):
