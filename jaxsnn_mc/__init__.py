@@ -41,6 +41,7 @@ from .methods import StepMethod as StepMethod  # noqa: E402
 from .neuron import Compartment as Compartment  # noqa: E402
 from .neuron import Neuron as Neuron  # noqa: E402
 from .neuron import NeuronState as NeuronState  # noqa: E402
+from .noise import NoiseCurrent as NoiseCurrent  # noqa: E402
 from .simulate import simulate as simulate  # noqa: E402
 from .solution import Diagnostics as Diagnostics  # noqa: E402
 from .solution import Solution as Solution  # noqa: E402

@@ -82,29 +82,29 @@ class DendriticSpike(Dendritic):
     def shortest(self) -> Array:
         return jnp.maximum(self.t_ref, self.offset)
 
-    def kick(self, since: Array, dt: Array) -> tuple[Array, Array]:
-        """The kick to `fall` within the next dt (ms), 0 or 1, and how long before its end it comes."""
-        after = since + dt
-        now = (since < self.offset) & (after >= self.offset)
-        return jnp.where(now, 1.0, 0.0), jnp.where(now, after - self.offset, 0.0)
-
     def advance(self, state: State, v: Array, dt: Array) -> State:
-        kick, ago = self.kick(state["since"], dt)
-        rise = decay(state["rise"], self.tau_rise, dt)
-        fall = decay(state["fall"], self.tau_fall, dt) + decay(kick, self.tau_fall, ago)
+        rise, fall = (decay(state[k], tau, dt) for k, tau in self.closing)
         return {"rise": rise, "fall": fall, "since": state["since"] + dt}
 
     def mean(self, state: State, v: Array, dt: Array) -> State:
-        kick, ago = self.kick(state["since"], dt)
-        part = ago / jnp.maximum(dt, SHORTEST)
-        rise = state["rise"] * mean_decay(self.tau_rise, dt)
-        fall = state["fall"] * mean_decay(self.tau_fall, dt)
-        fall = fall + kick * part * mean_decay(self.tau_fall, ago)
+        rise, fall = (state[k] * mean_decay(tau, dt) for k, tau in self.closing)
         return {"rise": rise, "fall": fall, "since": state["since"]}
+
+    @property
+    def closing(self) -> tuple[tuple[str, Array], ...]:
+        """Each conductance and its decay (ms)."""
+        return ("rise", self.tau_rise), ("fall", self.tau_fall)
 
     def jump(self, state: State, v: Array) -> tuple[State, Array]:
         rise, fall = state["rise"] + 1.0, state["fall"] + jnp.where(self.offset > 0.0, 0.0, 1.0)
         return {"rise": rise, "fall": fall, "since": jnp.zeros_like(v)}, v
+
+    def due(self, state: State) -> Array:
+        return jnp.maximum(self.offset - state["since"], 0.0)
+
+    def switch(self, state: State, v: Array) -> tuple[State, Array]:
+        since = self.offset + jnp.zeros_like(v)
+        return {**state, "fall": state["fall"] + 1.0, "since": since}, v
 
 
 class DendriticPulse(Dendritic):
