@@ -55,7 +55,8 @@ def test_derivative_where_the_time_constants_are_equal():
 
     at, below = jax.grad(value)(3.0), jax.grad(value)(2.9)
     step = (value(2.95) - value(2.94)) / 0.01
-    assert np.isfinite(at) and abs(at - below) < 0.1 * abs(below)
+    assert np.isfinite(at)
+    assert abs(at - below) < 0.1 * abs(below)
     assert jax.grad(value)(2.945) == pytest.approx(float(step), rel=1e-3)
 
 
@@ -75,7 +76,8 @@ def test_magnesium_block(dtype):
     for v in (-1e5, -200.0, 100.0, 1e5):
         for mg in (0.0, 1.0):
             point = jnp.asarray(v, dtype), jnp.asarray(mg, dtype)
-            assert np.isfinite(at(*point)) and np.all(np.isfinite(jax.grad(at, (0, 1))(*point)))
+            assert np.isfinite(at(*point))
+            assert np.all(np.isfinite(jax.grad(at, (0, 1))(*point)))
 
 
 def passive(nmda: bool, **kwargs) -> mc.Neuron:
