@@ -5,7 +5,8 @@ tau_w dw/dt = a (v - v_leak) - w
 at a spike w -> w + b.
 """
 
-# pyright: reportGeneralTypeIssues=false  (it takes the options of Spiking, by name only, for positional)
+# It takes the options of Spiking, which are by name only, for positional ones:
+# pyright: reportGeneralTypeIssues=false
 
 from typing import ClassVar
 
