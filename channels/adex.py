@@ -5,7 +5,8 @@ import jax.numpy as jnp
 from jaxley.channels import Channel
 from jaxtyping import Array
 
-from jaxsnn_mc.mechanisms.adex import adapt, exponential_current, peak
+from jaxsnn_mc.mechanisms.adaptive import adapt
+from jaxsnn_mc.mechanisms.adex import exponential_current, peak
 
 from .base import either_jaxley, own, prefixed
 from .reset import AT_REST, after, begin, current_at, linear_current

@@ -10,6 +10,7 @@ from .cells import Cells, CellState, internal, take
 from .hines import Values
 from .inputs import Input, SampledCurrent, SpikeTrain, StepCurrent
 from .neuron import Neuron
+from .noise import NoiseCurrent
 
 
 class Drive(NamedTuple):
@@ -37,7 +38,7 @@ def prepare(
     for one in inputs:
         if isinstance(one, StepCurrent):
             currents.append((int(at[neuron.tree.index(one.compartment)]), one))
-        elif isinstance(one, SampledCurrent):
+        elif isinstance(one, SampledCurrent | NoiseCurrent):
             key = int(at[neuron.tree.index(one.compartment)])
             drive.currents[key] = drive.currents.get(key, 0.0) + one.per_step(n_steps, dt)
         elif isinstance(one, SpikeTrain):

@@ -1,9 +1,9 @@
 """Events inside a step: where a margin crosses zero, the jump, and the rest of the step.
 
 A step without events is one flow. Only when something fires in it, or a refractory period ends, or
-an iteration has not converged, is it resolved: the flow is repeated up to the located crossing (or
-the end of the refractory period), the jump applied, and the rest of the step run from there, for up
-to `max_events` events in their order in time.
+a planned switch is due, or an iteration has not converged, is it resolved: the flow is repeated up to
+the located crossing (or the planned time), the jump applied, and the rest of the step run from there,
+for up to `max_events` events in their order in time.
 """
 
 from functools import reduce
@@ -38,6 +38,26 @@ def jump(cells: Cells, x: CellState, fires: Bool[Array, " E"]) -> CellState:
     return CellState(v, tuple(parts))
 
 
+def due_in(cells: Cells, x: CellState) -> list[Array]:
+    """The time (ms) to the next switch of each part that plans some, 0 where none is planned."""
+    due = [part.mechanism.due(state) for part, state in zip(cells.parts, x.parts, strict=True)]
+    return [left for left in due if left is not None]
+
+
+def switch(cells: Cells, before: CellState, x: CellState, h: Array) -> CellState:
+    """The state after the switches that were due within the `h` (ms) from `before` to `x`."""
+    v, parts = x.v, []
+    for part, start, state in zip(cells.parts, before.parts, x.parts, strict=True):
+        left = part.mechanism.due(start)
+        if left is not None:
+            now, old = (left > 0) & (left <= h), take(v, part.where)
+            after, new = part.mechanism.switch(state, old)
+            state = _where(now, after, state)
+            v = put(v, part.where, jnp.where(now, new, old))
+        parts.append(state)
+    return CellState(v, tuple(parts))
+
+
 class Stepper(NamedTuple):
     """What advances a step: the method, the spike rule, and the most events in one step."""
 
@@ -63,6 +83,7 @@ def step(
     after, error = method.flow(cells, x, external(t, dt), dt, careful=False)
     checks = [m > 0 for m in separate_margins(cells, after)]
     checks += [(left > 0) & (left < dt) for _, left in held_for(cells, x)]
+    checks += [(left > 0) & (left <= dt) for left in due_in(cells, x)]
     checks += [e > method.tolerance for e in jax.tree.leaves(error)]
     if not checks:
         return after, log, jnp.zeros(0, dt.dtype)
@@ -102,12 +123,11 @@ def _surrogate(rule: Surrogate, cells: Cells, after: CellState, end: CellState) 
             m = m[0] if isinstance(part.where, int) else m
             start += n
             v = put(v, part.where, rule.reset(take(v, part.where), m, new_v - old_v))
-            state = jax.tree.map(
-                lambda y, a, b, m=m: rule.reset(y, m, b - a),
-                state,
-                after.parts[k],
-                jumped.parts[k],
-            )
+            old, new, clocks = after.parts[k], jumped.parts[k], part.mechanism.clocks
+            state = {
+                name: y if name in clocks else rule.reset(y, m, new[name] - old[name])
+                for name, y in state.items()
+            }
         parts.append(state)
     return CellState(v, tuple(parts))
 
@@ -130,16 +150,18 @@ def _divide(stepper: Stepper, start: Start, dt: Array) -> Parts:
         k, x, elapsed, done, found = carry
         left, last = dt - elapsed, k == stepper.max_events
         begin = Start(cells, external, x, t + elapsed)
-        h = jnp.where(last, left, _until_release(cells, x, left))
+        h = jnp.where(last, left, _until_planned(cells, x, left))
         after, _ = flow(begin, h)
-        end, event = (after, elapsed + h, done | (h >= left)), _no_event(cells, x)
+        end = (switch(cells, x, after, h), elapsed + h, done | (h >= left))
+        event = _no_event(cells, x)
         if cells.firing:
             m0, m1 = margins(cells, x), margins(cells, after)
             fires = jnp.any((m0 >= 0) | (m1 > 0)) & ~last & ~done
 
             def past_event():
                 event = locate(begin, flow, m0, h)
-                return (jump(cells, event.at, event.which), elapsed + event.h, done), event
+                at = switch(cells, x, event.at, event.h)
+                return (jump(cells, at, event.which), elapsed + event.h, done), event
 
             def nothing():
                 return end, event
@@ -179,13 +201,14 @@ def _resolve(stepper, start, dt, log, chunk_time, index):
     def part(x, elapsed, log, error, k, event):
         left, fires = dt - elapsed, jnp.any(event.which)
         begin = Start(cells, external, x, t + elapsed)
-        free = jnp.where(k == parts.count - 1, left, _until_release(cells, x, left))
+        free = jnp.where(k == parts.count - 1, left, _until_planned(cells, x, left))
         h = jnp.where(fires, event.h, free)
         after, error = flow(begin, h)
         elapsed = elapsed + h
         if not cells.firing:
-            return after, elapsed, log, error
+            return switch(cells, x, after, h), elapsed, log, error
         at, late = cross(cells, after, event) if isinstance(rule, Exact) else (after, 0.0)
+        after, at = switch(cells, x, after, h), switch(cells, x, at, h)
         at, time = jump(cells, at, event.which), elapsed + late
         new_log = record(log, event.which, chunk_time + time, event.slope)
         return *_where(fires, (at, time, new_log), (after, elapsed, log)), error
@@ -217,10 +240,10 @@ def _flow(method: StepMethod) -> Flow:
     return flow
 
 
-def _until_release(cells: Cells, x: CellState, left: Array) -> Array:
-    """The time (ms) to the end of the first refractory period that ends within `left`, or `left`."""
-    for _, held in held_for(cells, x):
-        left = jnp.minimum(left, jnp.min(jnp.where(held > 0, held, left)))
+def _until_planned(cells: Cells, x: CellState, left: Array) -> Array:
+    """The time (ms) to the first end of a refractory period or switch within `left`, or `left`."""
+    for planned in [*(held for _, held in held_for(cells, x)), *due_in(cells, x)]:
+        left = jnp.minimum(left, jnp.min(jnp.where(planned > 0, planned, left)))
     return left
 
 

@@ -15,6 +15,7 @@ from jaxtyping import Array
 from .checks import as_float, as_positive, check_bounds, known
 from .mechanism import Mechanism
 from .neuron import Neuron
+from .noise import NoiseCurrent
 
 
 class StepCurrent(eqx.Module):
@@ -174,7 +175,7 @@ class SpikeTrain(eqx.Module):
         return drive[:n_steps]
 
 
-Input = StepCurrent | SampledCurrent | SpikeTrain
+Input = StepCurrent | SampledCurrent | NoiseCurrent | SpikeTrain
 
 
 def _check_within(

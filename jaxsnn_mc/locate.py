@@ -90,7 +90,7 @@ def locate(start: Start, flow: Flow, m0: Float[Array, " E"], left: Array) -> Cro
         m, slope = _pick(which, m), _pick(which, slope)
         low, high = jnp.where(m > 0, search.low, h), jnp.where(m > 0, h, search.high)
         new = h - m / slope
-        inside = (new > low) & (new < high)
+        inside = (new >= low) & (new <= high)
         new = jnp.where(inside, new, 0.5 * (low + high))
         done = jnp.where(inside, jnp.abs(new - h) < ACCURACY * left, high - low < _TINY * left)
         return _Search(new, done, which, low, high, search.count + 1)

@@ -2,7 +2,9 @@
 
 A mechanism is pointwise over the compartments that hold it and never sees the tree. It has a *flow*
 (`current`, `advance`), may have an *event* (a margin that crosses zero from below) and then a *jump*
-(what the event does). A user's own mechanism overrides what it needs; the rest is neutral:
+(what the event does). A change at a time known beforehand needs no event: of a conductance, `mean`
+accounts for it in closed form; of the voltage, the step is divided at `due` and `switch` makes the
+change. A user's own mechanism overrides what it needs; the rest is neutral:
 
     class MType(mc.Mechanism):                                   # a slow potassium current
         g_max: Array = mc.parameter("nS", 5.0, low=0.0)
@@ -28,6 +30,7 @@ from functools import partial
 from typing import Any, ClassVar, TypeAlias
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
@@ -37,6 +40,10 @@ State: TypeAlias = dict[str, Array]
 """A mechanism's state: named arrays over the compartments that hold it."""
 
 
+SHORTEST = 1e-9
+"""ms. Divisions by the length of a part of a step take no shorter one."""
+
+
 def parameter(
     unit: str,
     default: float | None = None,
@@ -44,24 +51,29 @@ def parameter(
     low: float = -math.inf,
     high: float = math.inf,
     exclusive: bool = False,
+    optional: bool = False,
+    kw_only: bool = False,
 ) -> Any:
     """Declares a parameter of a mechanism: its unit, default and bounds, once.
 
     **Arguments:** `unit`; `default`, none for a parameter that must be given; `low` and `high`, the
-    bounds, themselves allowed unless `exclusive`.
+    bounds, themselves allowed unless `exclusive`; `optional`, whether it may be None, which is then
+    the default; `kw_only`, whether it is given by its name only.
     """
     metadata = {"unit": unit, "low": low, "high": high, "exclusive": exclusive}
-    kwargs: dict[str, Any] = {} if default is None else {"default": default}
-    converter = partial(as_float, what="")  # the name is put in by Mechanism.__init_subclass__
-    return eqx.field(converter=converter, metadata=metadata, **kwargs)
+    kwargs: dict[str, Any] = {} if default is None and not optional else {"default": default}
+    # The name is put in by Mechanism.__init_subclass__.
+    converter = partial(as_float, what="", optional=optional)
+    return eqx.field(converter=converter, metadata=metadata, kw_only=kw_only, **kwargs)
 
 
 def parameters(module: eqx.Module) -> dict[str, dict[str, Any]]:
-    """The declared parameters of a module by name, each with its unit, low, high, exclusive."""
+    """The declared parameters of a module by name, each with its unit, low, high, exclusive; without
+    optional ones that are None."""
     declared = {
         f.name: {key: f.metadata[key] for key in ("unit", "low", "high", "exclusive")}
         for f in dataclasses.fields(module)
-        if "unit" in f.metadata
+        if "unit" in f.metadata and getattr(module, f.name) is not None
     }
     return declared | (module.more_parameters() if isinstance(module, Mechanism) else {})
 
@@ -84,6 +96,9 @@ class Mechanism(eqx.Module):
 
     linear: ClassVar[bool] = False
     """Whether `current` is affine in v for a given state. Newton evaluates such a current once."""
+
+    clocks: ClassVar[tuple[str, ...]] = ()
+    """Names of states that only tell the time (ms). A `Surrogate` has nothing to say about them."""
 
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
@@ -120,6 +135,16 @@ class Mechanism(eqx.Module):
         """The state after `dt` (ms) at voltage `v` (mV)."""
         return state
 
+    def mean(self, state: State, v: Array, dt: Array) -> State:
+        """The mean state over `dt` (ms) at voltage `v` (mV), for the mean current of a step.
+
+        By default by Simpson's rule. To be overridden where it is known in closed form, and must be
+        where a state may jump within `dt` (at a time that it knows).
+        """
+        middle = self.advance(state, v, 0.5 * dt)
+        end = self.advance(middle, v, 0.5 * dt)
+        return jax.tree.map(lambda a, b, c: (a + 4.0 * b + c) / 6.0, state, middle, end)
+
     def stiff_current(self, v: Array, max_slope: Array) -> Array | None:
         """A current (pA) that explodes with v, continued linearly once its slope is `max_slope`."""
         return None
@@ -139,3 +164,11 @@ class Mechanism(eqx.Module):
     def held(self, state: State) -> Array | None:
         """For how much longer (ms) the compartment's voltage stays frozen; None if it never is."""
         return None
+
+    def due(self, state: State) -> Array | None:
+        """The time (ms) to the next `switch`, 0 where none is planned; None if there never is one."""
+        return None
+
+    def switch(self, state: State, v: Array) -> tuple[State, Array]:
+        """State and voltage just after a planned change, from those just before."""
+        return state, v

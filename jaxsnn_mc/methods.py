@@ -19,13 +19,10 @@ from jaxtyping import Array
 from . import hines
 from .cells import Cells, CellState, Part, add, put, take
 from .hines import Values
-from .mechanism import Mechanism, State
+from .mechanism import SHORTEST, Mechanism, State
 
 _HELD = 1e15
 """A held compartment has its capacitance times this: its voltage stays, the system symmetric."""
-
-SHORTEST = 1e-9
-"""ms. Divisions by the length of a part of a step take no shorter one."""
 
 
 class StepMethod(Protocol):
@@ -50,12 +47,13 @@ class StepMethod(Protocol):
 class ImplicitEuler(eqx.Module):
     """Backward Euler, first order, L-stable: Newton over the tree, states semi-implicit.
 
-    A mechanism's current is that of its state after half a step at the old voltage (so an exponential
-    synapse delivers its charge to second order); the state then moves a whole step at the new voltage
-    (so adaptation follows the new voltage). Newton runs `iterations` times, and `careful_iterations`
-    times in the steps where that leaves more than `tolerance` (mV) or where something fires. A
-    stiff current continues linearly beyond a slope of C / 2h, which keeps the step solvable: without
-    it, a step on the upstroke has no solution at all for h > C / g exp(-(v_th - v_exp) / delta_T - 1).
+    A mechanism's current is that of its state after half a step at the old voltage, or of its mean
+    state where it knows that (so an exponential synapse delivers its charge exactly); the state
+    then moves a whole step at the new voltage (so adaptation follows the new voltage). Newton runs
+    `iterations` times, and `careful_iterations` times in the steps where that leaves more than
+    `tolerance` (mV) or where something fires. A stiff current continues linearly beyond a slope of
+    C / 2h, which keeps the step solvable: without it, a step on the upstroke has no solution at all
+    for h > C / g exp(-(v_th - v_exp) / delta_T - 1).
 
     Derivatives are those of the solution, not of the iterations.
     """
@@ -71,7 +69,10 @@ class ImplicitEuler(eqx.Module):
     def flow(
         self, cells: Cells, x: CellState, external: Values, h: Array, careful: bool
     ) -> tuple[CellState, Values | None]:
-        half = advance(cells, x.parts, x.v, 0.5 * h)
+        half = tuple(
+            _during(part.mechanism, state, take(x.v, part.where), h)
+            for part, state in zip(cells.parts, x.parts, strict=True)
+        )
         total = (jax.tree.map(jnp.zeros_like, x.v), external)
         for part, state in zip(cells.parts, half, strict=True):
             if part.mechanism.linear:
@@ -170,10 +171,10 @@ class Splitting(eqx.Module):
     """Strang splitting, second order: half of the exact stiff flow (the AdEx exponential), an
     implicit midpoint step of all the rest, half of the exact flow again.
 
-    In the midpoint step a mechanism's current is that of its mean state over the step (by Simpson's
-    rule), as a function of the midpoint voltage, linearised where it is not linear. So adaptation
-    and voltage are solved together, and gates need no staggering. No iteration, no stability limit;
-    but the midpoint rule does not damp: finely cut morphologies ring at large steps. The voltage of a
+    In the midpoint step a mechanism's current is that of its mean state over the step, as a function
+    of the midpoint voltage, linearised where it is not linear. So adaptation and voltage are solved
+    together, and gates need no staggering. No iteration, no stability limit; but the midpoint rule
+    does not damp: finely cut morphologies ring at large steps. The voltage of a
     compartment without capacitance is its mean over the step.
     """
 
@@ -195,7 +196,7 @@ class Splitting(eqx.Module):
         for part, state in zip(cells.parts, x.parts, strict=True):
 
             def mean(v, m=part.mechanism, state=state):
-                return m.current(_mean(m, state, v, h), v)
+                return m.current(m.mean(state, v, h), v)
 
             total = _linearise(part, mean, v0, total)
         conductance, current = total
@@ -235,11 +236,10 @@ def advance(cells: Cells, states: tuple[State, ...], v: Values, h: Array) -> tup
     )
 
 
-def _mean(mechanism: Mechanism, state: State, v: Array, h: Array) -> State:
-    """The mean state over `h` (ms) at voltage `v`, by Simpson's rule."""
-    middle = mechanism.advance(state, v, 0.5 * h)
-    end = mechanism.advance(middle, v, 0.5 * h)
-    return jax.tree.map(lambda a, b, c: (a + 4.0 * b + c) / 6.0, state, middle, end)
+def _during(mechanism: Mechanism, state: State, v: Array, h: Array) -> State:
+    """The mean state over `h` (ms) at voltage `v` where it is known, or the state after half of it."""
+    known = type(mechanism).mean is not Mechanism.mean
+    return mechanism.mean(state, v, h) if known else mechanism.advance(state, v, 0.5 * h)
 
 
 def _linearise(part: Part, current, v: Values, total: tuple[Values, Values]):

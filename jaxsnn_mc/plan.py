@@ -90,7 +90,9 @@ def make_plan(
 
 
 def _cast(x: Any, dtype: np.dtype) -> Any:
-    """`x` in `dtype`, dispatched to JAX (some 20 us) only if it is not so already."""
+    """`x` in `dtype`, dispatched to JAX (some 20 us) only if it is not so already; keys stay keys."""
+    if not jnp.issubdtype(x.dtype, np.inexact):
+        return x
     same = x.dtype == dtype and not getattr(x, "weak_type", False)
     return x if same else jnp.asarray(x, dtype)
 
@@ -102,7 +104,7 @@ def _check_moving(
     for one in inputs:
         if not isinstance(one, Input):
             raise ValueError(
-                f"An input is a StepCurrent, a SampledCurrent or a SpikeTrain, got {one!r}."
+                f"An input is a StepCurrent, SampledCurrent, NoiseCurrent or SpikeTrain, got {one!r}."
             )
     if state is not None:
         wanted, given = _shapes(neuron.init()), _shapes(state)

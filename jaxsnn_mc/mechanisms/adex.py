@@ -10,14 +10,12 @@ below take x no further than the peak (the threshold); beyond it, where no resol
 the exponential stays at its value there, so that everything is finite for all voltages.
 """
 
-from typing import ClassVar
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ..mechanism import Mechanism, State, parameter
-from .lif import check_reset
+from ..mechanism import parameter
+from .adaptive import Adaptive
 
 SHARPEST = 1e-3
 """mV. A smaller delta_T acts like this one: the upstroke is then instantaneous."""
@@ -80,14 +78,8 @@ def _log1p_jvp(primals, tangents):
     return _log1p(x), x_dot / (1.0 + x)
 
 
-def adapt(w: Array, v: Array, a: Array, v_leak: Array, tau_w: Array, dt: Array) -> Array:
-    """The adaptation current w (pA) after dt (ms) at voltage v (mV)."""
-    w_inf = a * (v - v_leak)
-    return w + (w - w_inf) * jnp.expm1(-dt / tau_w)  # in this form exact enough for float32
-
-
-class AdEx(Mechanism):
-    """Leak, exponential upstroke, adaptation, threshold, reset and refractory period.
+class AdEx(Adaptive):
+    """Leak, exponential upstroke, adaptation, threshold, reset and refractory period (see `Spiking`).
 
     The equations are at the top of this file. In the refractory period w goes on.
     """
@@ -103,24 +95,9 @@ class AdEx(Mechanism):
     v_reset: Array = parameter("mV", -70.0)
     t_ref: Array = parameter("ms", 0.0, low=0.0)
 
-    linear: ClassVar[bool] = True
-
-    def __check_init__(self):
-        check_reset(self)
-
     @property
     def v_peak(self) -> Array:
         return peak(self.v_exp, self.delta_T, self.v_th)
-
-    def init(self, v: Array) -> State:
-        return {"w": jnp.zeros_like(v), "refractory": jnp.zeros_like(v)}
-
-    def current(self, state: State, v: Array) -> Array:
-        return self.g_leak * (self.v_leak - v) - state["w"]
-
-    def advance(self, state: State, v: Array, dt: Array) -> State:
-        w = adapt(state["w"], v, self.a, self.v_leak, self.tau_w, dt)
-        return {"w": w, "refractory": jnp.maximum(state["refractory"] - dt, 0.0)}
 
     def stiff_current(self, v: Array, max_slope: Array) -> Array:
         return exponential_current(v, self.g_leak, self.v_exp, self.delta_T, max_slope)
@@ -128,13 +105,3 @@ class AdEx(Mechanism):
     def stiff_flow(self, v: Array, c_m: Array, dt: Array) -> Array:
         rate = self.g_leak / c_m
         return exponential_flow(v, rate, self.v_exp, self.delta_T, self.v_peak, dt)
-
-    def event(self, state: State, v: Array) -> Array:
-        return v - self.v_peak
-
-    def jump(self, state: State, v: Array) -> tuple[State, Array]:
-        refractory = self.t_ref + jnp.zeros_like(v)
-        return {"w": state["w"] + self.b, "refractory": refractory}, self.v_reset + 0.0 * v
-
-    def held(self, state: State) -> Array:
-        return state["refractory"]

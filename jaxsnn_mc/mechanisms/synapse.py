@@ -1,4 +1,4 @@
-"""Synapses: what turns input spikes into currents."""
+"""Synapses with a current of their own, whatever the voltage."""
 
 from typing import ClassVar
 
@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ..mechanism import Mechanism, State, parameter
+from .kinetics import decay, mean_decay
 
 
 class CurrentSynapse(Mechanism):
@@ -25,4 +26,7 @@ class CurrentSynapse(Mechanism):
         return state["i"] + jnp.zeros_like(v)
 
     def advance(self, state: State, v: Array, dt: Array) -> State:
-        return {"i": state["i"] + state["i"] * jnp.expm1(-dt / self.tau_syn)}
+        return {"i": decay(state["i"], self.tau_syn, dt)}
+
+    def mean(self, state: State, v: Array, dt: Array) -> State:
+        return {"i": state["i"] * mean_decay(self.tau_syn, dt)}
