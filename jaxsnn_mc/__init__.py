@@ -11,6 +11,7 @@ set_xla_options()  # before anything starts JAX's backend
 
 from . import losses as losses  # noqa: E402
 from . import passive as passive  # noqa: E402
+from . import presets as presets  # noqa: E402
 from . import protocols as protocols  # noqa: E402
 from . import readouts as readouts  # noqa: E402
 from . import units as units  # noqa: E402
