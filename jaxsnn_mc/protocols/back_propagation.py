@@ -57,9 +57,9 @@ def back_propagation(
     """A step of current into the soma `at`, and how far a spike of it spreads into the dendrites.
 
     **Arguments:** `amplitude` (pA); `delay` and `duration` of the current, which lasts to the run's
-    end (ms); `spike`, which one of its spikes, from 0; `window_ms`, where its peaks are looked for: from the
-    spike to `window_ms` later, or to the next spike; `distances` (um) by compartment, which are then
-    the ones reported, by default all with their electrotonic distance; `source` as for
+    end (ms); `spike`, which one of its spikes, from 0; `window_ms`, where its peaks are looked for:
+    from the spike to `window_ms` later, or to the next spike; `distances` (um) by compartment, which
+    are then the ones reported, by default all with their electrotonic distance; `source` as for
     `Solution.spikes`, by default `at`; `options` go to `simulate`.
 
     **Returns:** also `counts`, the events of each source, dendritic spikes among them.
