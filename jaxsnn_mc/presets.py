@@ -5,6 +5,8 @@ Communications 14:131 (2023), doi 10.1038/s41467-022-35747-8 (figures 2 to 5). E
 parameter of the neuron returned: `neuron.set({"apical.NMDA.g": 0.0})`.
 """
 
+# pyright: reportArgumentType=false  (fields are typed as the arrays that numbers are converted to)
+
 from functools import partial
 
 from .geometry import Cylinder, half_cylinders
