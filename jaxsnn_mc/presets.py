@@ -5,7 +5,8 @@ Communications 14:131 (2023), doi 10.1038/s41467-022-35747-8 (figures 2 to 5). E
 parameter of the neuron returned: `neuron.set({"apical.NMDA.g": 0.0})`.
 """
 
-# pyright: reportArgumentType=false  (fields are typed as the arrays that numbers are converted to)
+# Fields are typed as the arrays that numbers are converted to.
+# pyright: reportArgumentType=false
 
 from functools import partial
 
@@ -24,7 +25,9 @@ def passive_dendrites() -> Neuron:
     shape = partial(Cylinder, specific_leak=50.0, scale_factor=3.0)
     soma = shape(25.0, 25.0)
     apical, basal = shape(250.0, 2.0, spine_factor=1.5), shape(150.0, 2.0, spine_factor=1.5)
-    fires = LIF(soma.g_leak, -70.0, v_th=-40.0, v_reset=-50.0, t_ref=3.0, frozen=False)
+    fires = LIF(
+        g_leak=soma.g_leak, v_leak=-70.0, v_th=-40.0, v_reset=-50.0, t_ref=3.0, frozen=False
+    )
     synapses = [AMPA(1.0, 2.0), NMDA(1.0, 60.0)]
     return Neuron(
         {
@@ -54,7 +57,7 @@ def active_dendrites(dspikes: bool = True, fires: bool = True) -> Neuron:
     at_soma: Mechanism = Leak(soma.g_leak, -70.0)
     if fires:
         at_soma = LIF(
-            soma.g_leak, -70.0, v_th=-40.0, v_reset=-55.0, t_ref=4.0, v_spike=40.0,
+            g_leak=soma.g_leak, v_leak=-70.0, v_th=-40.0, v_reset=-55.0, t_ref=4.0, v_spike=40.0,
             spike_width=0.5, frozen=False,
         )  # fmt: skip
     on = {
@@ -103,7 +106,7 @@ def ca1_pyramidal(dspikes: bool = True, second_reset: bool = True) -> Neuron:
     shapes = {name: shape(*size[:2], spine_factor=1.5) for name, size in _CA1.items()}
     reset = {"v_spike": 37.5, "spike_width": 0.8} if second_reset else {}
     fires = CAdIF(
-        soma.g_leak, -65.0, v_th=-47.5, v_reset=-53.0, t_ref=4.0, a=0.15, tau_a=45.0, b=21.0,
+        g_leak=soma.g_leak, v_leak=-65.0, v_th=-47.5, v_reset=-53.0, t_ref=4.0, a=0.15, tau_a=45.0, b=21.0,
         v_a=-65.0, e_a=-65.0, frozen=False, **reset,
     )  # fmt: skip
     compartments = {"soma": Compartment(soma.c_m, [fires])}
