@@ -1,6 +1,6 @@
 """Emulated chips: a neuron as a chip with mismatch and noise would have it. No hardware is involved.
 
-The figures are those of BSS-2's public software and papers where there are any, and otherwise proposals,
+The figures are those of BSS-2's public software and papers where there are any, otherwise proposals,
 marked [U]; none was measured for this package.
 """
 
@@ -26,7 +26,7 @@ LARGEST = 3.0
 
 
 class Figures(NamedTuple):
-    """Standard deviations of what a chip's settings deviate by. `Figures(uncalibrated=0.3)` changes one.
+    """Standard deviations of a chip's settings. `Figures(uncalibrated=0.3)` changes one.
 
     - `leak`, `reset`, `threshold` (CADC LSB), after calibration: proposals below the 4.1 LSB of calix's
       acceptance test of the threshold [D] (test_neuron_threshold_calibration.py:228-272).
@@ -72,8 +72,8 @@ def emulate(
     `jax.vmap(lambda key: emulate(neuron, key, mapping))(keys)` a population of chips. The derivative is
     straight through the quantisation, and exact through the deviations.
 
-    **Arguments:** `mapping`, by default `Mapping.of(neuron)`; `trial`, a key for the noise of one trial,
-    by default none; `placement`, by default `place(neuron)`, for the circuits of each compartment.
+    **Arguments:** `mapping`, by default `Mapping.of(neuron)`; `trial`, a key for the noise of one
+    trial, by default none; `placement`, by default `place(neuron)`, for each compartment's circuits.
     """
     mapping = Mapping.of(neuron) if mapping is None else mapping
     placement = place(neuron) if placement is None else placement
@@ -137,10 +137,8 @@ def _deviate(
         case "tau_syn":
             return x * (1.0 + figures.tau_syn * off)
         case "v_exp":
-            k = [m.v_exp is x if hasattr(m, "v_exp") else False for m in held.mechanisms].index(
-                True
-            )
-            v_leak: Array = held.mechanisms[k].v_leak
+            paths = [path.removesuffix("v_exp") + "v_leak" for path in setting.paths]
+            v_leak = jnp.stack([held.get(path) for path in paths], axis=-1)
             return x + (x - v_leak) * figures.uncalibrated * off
         case "t_ref":
             return x

@@ -48,8 +48,8 @@ class EmulatedChip(eqx.Module):
 
 
 class External(eqx.Module):
-    """A backend outside of JAX: `function(neuron, inputs)` of NumPy arrays gives spike times (M,) in ms,
-    M = `spikes` of them, padded with inf. Such as a function that runs the chip."""
+    """A backend outside of JAX: `function(neuron, inputs)` of NumPy arrays gives spike times (M,) in
+    ms, M = `spikes` of them, padded with inf. Such as a function that runs the chip."""
 
     function: Callable[..., Any] = eqx.field(static=True)
     spikes: int = eqx.field(static=True)
@@ -61,8 +61,8 @@ class External(eqx.Module):
             times = np.asarray(self.function(neuron, inputs), shape.dtype)
             if times.shape != shape.shape:
                 raise ValueError(
-                    f"The backend must give {self.spikes} spike times, padded with inf; it gave an array "
-                    f"of shape {times.shape}."
+                    f"The backend must give {self.spikes} spike times, padded with inf; it gave "
+                    f"an array of shape {times.shape}."
                 )
             return times
 
@@ -90,7 +90,8 @@ def substitute(measured: Array, modelled: Array) -> Array:
     """
     if measured.shape != modelled.shape:
         raise ValueError(
-            f"Backend and model must give as many spike times, got {measured.shape} and {modelled.shape}."
+            "Backend and model must give as many spike times, got arrays of shapes "
+            f"{measured.shape} and {modelled.shape}."
         )
     return _substitute(measured, modelled)
 

@@ -25,8 +25,8 @@ def quantize(neuron: Neuron, mapping: Mapping | None = None, sharpness: Any = No
     much. The derivative is straight through: `fit(..., project=lambda n: quantize(n, mapping))` trains
     for the chip, with a mapping chosen before. Quantising twice changes nothing, to the bit.
 
-    **Arguments:** `mapping`, by default `Mapping.of(neuron)`; `sharpness`, for a smooth staircase with a
-    true derivative instead, to be raised in training from about 1 to 20.
+    **Arguments:** `mapping`, by default `Mapping.of(neuron)`; `sharpness`, for a smooth staircase
+    with a true derivative instead, to be raised in training from about 1 to 20.
 
     Raises ValueError for a mechanism that the chip has not, or under jit without a mapping. Warns
     (RuntimeWarning) of what saturates.
@@ -62,7 +62,7 @@ def quantize_inputs(
 
 class Entry(NamedTuple):
     """A parameter: its value and the chip's, in its unit; the setting (`lsb`, `factor`), the distance
-    to its neighbours (`step`), by how much it was `clipped` (0 if it was not); `verified`: see RANGES."""
+    to its neighbours (`step`), by how much it was `clipped` (0: it was not); `verified`: see RANGES."""
 
     path: str
     value: float

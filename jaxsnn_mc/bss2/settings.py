@@ -3,8 +3,8 @@
 How the LSB of a bias current map to a conductance or a time constant is public nowhere [U]. Assumed
 here: conductances are proportional to the LSB, and the largest setting gives the shortest time
 constant of the calibratable range at the full capacitance; time constants of synapses and of adaptation
-have their 10 bits spread evenly over the logarithm. The AdEx terms, which no calibration covers, are in units
-that are assumed altogether (`ASSUMED`).
+have their 10 bits spread evenly over the logarithm. The AdEx terms, which no calibration covers,
+are in units that are assumed altogether (`ASSUMED`).
 """
 
 import math
