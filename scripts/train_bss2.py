@@ -4,8 +4,8 @@
 2. Quantisation-aware: as many steps, the second half of them through `quantize`, straight through.
 3. In the loop: the spikes are those of an emulated chip with hidden mismatch, the gradient the model's.
 
-The first two are compared on tasks (seeded: input times, and a target neuron with other capacitances and
-weights), an ideal chip running them; the third against the transfer of a solution to emulated chips
+The first two are compared on tasks (seeded: input times, and a target neuron with other capacitances
+and weights), an ideal chip running them; the third against the transfer of a solution to emulated chips
 with 10 to 30 % mismatch of the AdEx terms. There was no hardware: chips are emulated. Trained are 6-bit
 weights and capacitances, in the loop also v_exp, b and tau_w. Units: ms, mV, pF, pA.
 
@@ -27,11 +27,11 @@ import jaxsnn_mc as mc
 
 matplotlib.use("Agg")
 
-import jax.numpy as jnp  # noqa: E402
-import matplotlib.pyplot as plt  # noqa: E402
-import numpy as np  # noqa: E402
-import optax  # noqa: E402
-import report_neurons as report  # noqa: E402
+import jax.numpy as jnp
+import matplotlib.pyplot as plt
+import numpy as np
+import optax
+import report_neurons as report
 
 ROOT = Path(__file__).resolve().parent.parent
 T_MAX, MOST, NUMBERS = 200.0, 8, (14, 6)  # ms; spikes; input spikes into apical and soma
@@ -55,7 +55,7 @@ def filled(times):
 
 
 def distances(times, target):
-    """By spike, how far it is from its target; the first one too many counts, one missing is at T_MAX."""
+    """By spike, how far it is from its target. One too many counts; a missing one is at T_MAX."""
     counted = jnp.arange(MOST) <= jnp.isfinite(target).sum(-1, keepdims=True)
     return jnp.where(counted, filled(times) - filled(target), 0.0)
 
@@ -122,7 +122,7 @@ def best(history, start, where, measure):
 
 
 def compare_rounding(number, steps):
-    """Ways 1 and 2 on tasks: errors (number,) by way, and the trained problems."""
+    """Ways 1 and 2 on tasks: errors (number,) by way, the targets, and the trained problems."""
     start, target = problems(range(number))
     full, ideal = (
         (lambda p: error(spikes(*p), target)),
@@ -142,7 +142,7 @@ def compare_rounding(number, steps):
         pick = lambda p, leaves=leaves: resolved(p)[leaves]  # noqa: E731
         mixed = eqx.tree_at(pick, once, pick(on_chip(once)))
         results[f"rounded {name} alone"] = np.asarray(full(mixed))
-    return results, start, target, {"rounded": on_chip(once), "aware": on_chip(aware)}
+    return results, target, {"rounded": on_chip(once), "aware": on_chip(aware)}
 
 
 def emulated(problem, keys, sigmas):
@@ -231,7 +231,7 @@ def main() -> int:
     add("--json", type=Path, metavar="FILE", help="also write all numbers")
     args = parser.parse_args()
     warnings.simplefilter("ignore", RuntimeWarning)  # of saturated weights; they are in the table
-    errors, start, target, solutions = compare_rounding(args.tasks, args.steps)
+    errors, target, solutions = compare_rounding(args.tasks, args.steps)
     first = jax.tree.map(lambda x: x[0], solutions["aware"])
     more, patterns = train_in_loop(first, target[0], args.chips, args.loop_steps)
     seconds = {n: step_seconds(first, target[0], n) for n in (1, args.chips)}

@@ -137,7 +137,10 @@ def test_no_violation() -> None:
     wiring = Placement((SOMA, LEFT, LAST))
     neuron = tree([0, 0], [(lif([1.0]), [0]), (mc.Leak(5.0, -65.0), [1, 2]),
                            (mc.CurrentSynapse(), [0])])  # fmt: skip
-    assert constraints(neuron, placement=wiring, inputs=trains(20.0), chip=Chip(), madc=["0", "1"]) == set()
+    assert (
+        constraints(neuron, placement=wiring, inputs=trains(20.0), chip=Chip(), madc=["0", "1"])
+        == set()
+    )
 
 
 @pytest.mark.parametrize("constraint", WIRINGS)
