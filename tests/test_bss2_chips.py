@@ -96,6 +96,9 @@ def test_substitute() -> None:
     value, slope = jax.jvp(run, (1.0,), (1.0,))
     np.testing.assert_array_equal(value, measured)
     np.testing.assert_array_equal(slope, [10.0, 0.0, 0.0, 40.0])
+    late = lambda x: bss2.substitute(measured, jnp.full(4, 10.0) * x, missing=50.0)  # noqa: E731
+    np.testing.assert_array_equal(late(1.0), [1.0, 2.0, 50.0, 4.0])
+    np.testing.assert_array_equal(jax.jacfwd(late)(1.0), [10.0] * 4)
     with pytest.raises(ValueError, match="as many spike times"):
         bss2.substitute(jnp.zeros(3), jnp.zeros(2))
 

@@ -13,5 +13,7 @@ def test_notebook(path: Path) -> None:
     """Judged against its own cells: none raises."""
     nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
     notebook = nbformat.read(path, as_version=4)
-    client = nbclient.NotebookClient(notebook, timeout=600, resources={"metadata": {"path": path.parent}})
+    client = nbclient.NotebookClient(
+        notebook, timeout=600, resources={"metadata": {"path": path.parent}}
+    )
     client.execute()

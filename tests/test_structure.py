@@ -65,10 +65,16 @@ def test_imports_are_acyclic() -> None:
 
 
 def test_libraries_stay_out_of_the_solver() -> None:
-    """Judged against the layering: no module imports jaxley, only plot imports matplotlib, and
-    plot is imported only when a figure is asked for."""
+    """Judged against the layering: no module imports jaxley, only plot and bss2.draw import
+    matplotlib, and they are imported only when a figure is asked for; bss2 and fit are apart."""
     assert users("jaxley") == set()
-    assert users("matplotlib") == {"jaxsnn_mc.plot"}
+    assert users("matplotlib") == {"jaxsnn_mc.plot", "jaxsnn_mc.bss2.draw"}
+    assert {m for m in FILES if "jaxsnn_mc.bss2.draw" in imports(m)} == {"jaxsnn_mc.bss2.place"}
+    assert "jaxsnn_mc.bss2.draw" not in imports("jaxsnn_mc.bss2.place", eager=True)
+    fit = {m for m in FILES if m.rpartition(".")[2] in ("fit", "training", "trainable")}
+    target = {m for m in FILES if m.startswith("jaxsnn_mc.bss2")}
+    assert not any(imports(m) & fit for m in target), "bss2 must not know fit"
+    assert not any(imports(m) & target for m in fit), "fit must not know bss2"
     assert {m for m in FILES if "jaxsnn_mc.plot" in imports(m)} == {"jaxsnn_mc.solution"}
     assert "jaxsnn_mc.plot" not in imports("jaxsnn_mc.solution", eager=True)
 

@@ -69,22 +69,25 @@ class External(eqx.Module):
         return jax.pure_callback(call, shape, neuron, list(inputs), vmap_method="sequential")
 
 
-def in_the_loop(backend: Backend, model: Backend) -> Backend:
+def in_the_loop(backend: Backend, model: Backend, missing: float | None = None) -> Backend:
     """Spike times as the backend has them, with the model's derivatives.
 
-    Use it in a loss; the model mostly is a simulation of the quantised neuron. A spike that only one of
-    the two has carries no derivative.
+    Use it in a loss; the model mostly is a simulation of the quantised neuron. See `substitute` for
+    spikes that only one of the two has.
     """
 
     def run(neuron: Neuron, inputs: Sequence[Input]) -> Array:
         measured = backend(*jax.lax.stop_gradient((neuron, list(inputs))))
-        return substitute(measured, model(neuron, inputs))
+        return substitute(measured, model(neuron, inputs), missing)
 
     return run
 
 
-def substitute(measured: Array, modelled: Array) -> Array:
-    """The values of `measured` with the derivatives of `modelled`, where both are finite.
+def substitute(measured: Array, modelled: Array, missing: float | None = None) -> Array:
+    """The values of `measured` with the derivatives of `modelled`, where both have a spike.
+
+    With `missing` (ms), such as the end of the run, a spike that was not measured is there, and has the
+    model's derivative too: so a loss that wants it earlier makes it come.
 
     Raises ValueError for arrays of different shapes.
     """
@@ -93,6 +96,8 @@ def substitute(measured: Array, modelled: Array) -> Array:
             "Backend and model must give as many spike times, got arrays of shapes "
             f"{measured.shape} and {modelled.shape}."
         )
+    there = jnp.isfinite(measured)
+    measured = measured if missing is None else jnp.where(there, measured, missing)
     return _substitute(measured, modelled)
 
 
