@@ -34,7 +34,8 @@ import optax
 import report_neurons as report
 
 ROOT = Path(__file__).resolve().parent.parent
-T_MAX, MOST, NUMBERS = 200.0, 8, (14, 6)  # ms; spikes; input spikes into apical and soma
+T_MAX, MOST = 200.0, 8  # ms; spikes
+NUMBERS, WEIGHTS = (14, 6), (900.0, 300.0)  # input spikes into apical and soma; pA
 MAPPING = mc.bss2.Mapping(mV_per_lsb=0.25, v_zero=355, pF_per_lsb=2.0, pA_per_lsb=20.0)
 NEURON = mc.bss2.quantize(report.table2(), MAPPING)
 
@@ -83,7 +84,7 @@ def problems(seeds):
     times = [jnp.asarray(np.stack(t), NEURON.c_m.dtype) for t in zip(*start, strict=True)]
     c_m, *ws = (np.stack(s) for s in zip(*scales, strict=True))
     inputs = [mc.SpikeTrain(where, t, jnp.full(t.shape, w, t.dtype))
-              for where, t, w in zip(("apical", "soma"), times, (900.0, 300.0), strict=True)]  # fmt: skip
+              for where, t, w in zip(("apical", "soma"), times, WEIGHTS, strict=True)]  # fmt: skip
     nominal = (population(NEURON, len(c_m)), inputs)
     c_m, *ws = (jnp.asarray(x, NEURON.c_m.dtype) for x in (c_m, *ws))
     values = (nominal[0].c_m * c_m, *(i.weights * w for i, w in zip(inputs, ws, strict=True)))

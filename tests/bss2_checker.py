@@ -24,7 +24,7 @@ def legal(circuits, edges) -> bool:
         return False
     if min(columns) < 0 or max(columns) > 255 or min(columns) // COLUMNS != max(columns) // COLUMNS:
         return False
-    below = {place: c for place, c in zip(places, circuits, strict=True)}
+    below = dict(zip(places, circuits, strict=True))
     wires, attached, ends = [], {}, set()
     for c in circuits:
         membrane, line = node(0, c.row, c.column), node(1, c.row, c.column)

@@ -185,7 +185,7 @@ def test_straight_through() -> None:
 
 
 def test_smooth() -> None:
-    """The smooth staircase has the derivative that it shows; it ends as the steps, begins as the value."""
+    """The smooth staircase has the derivative that it shows; it ends as the steps."""
     grid = Grid(2.0, (1, 63))
     x = jnp.array([3.3, 50.7, 97.9])
     check_grads(lambda y: grid.snap(y, 4.0), (x,), order=1, modes=["fwd", "rev"])
