@@ -9,6 +9,7 @@ from ._xla import set_xla_options
 
 set_xla_options()  # before anything starts JAX's backend
 
+from . import bss2 as bss2  # noqa: E402
 from . import losses as losses  # noqa: E402
 from . import passive as passive  # noqa: E402
 from . import presets as presets  # noqa: E402

@@ -73,16 +73,24 @@ def test_libraries_stay_out_of_the_solver() -> None:
     bridges = {m for m in FILES if m.startswith(("jaxsnn_mc.jaxley", "jaxsnn_mc.channels"))}
     assert users("jaxley") <= bridges
     assert not {m for m in FILES.keys() - bridges if imports(m) & bridges}
-    plots = {"jaxsnn_mc.plot", "jaxsnn_mc.plot_protocols"}
+    plots = {"jaxsnn_mc.plot", "jaxsnn_mc.plot_protocols", "jaxsnn_mc.bss2.draw"}
     assert users("matplotlib") == plots
     asking = {m for m in FILES if imports(m) & plots}
-    assert asking == {"jaxsnn_mc.solution"} | {
+    assert asking == {"jaxsnn_mc.solution", "jaxsnn_mc.bss2.place"} | {
         f"jaxsnn_mc.protocols.{name}"
         for name in ("back_propagation", "f_i", "input_output", "step", "synaptic")
     }
     assert not {m for m in FILES if imports(m, eager=True) & plots}
     assert users("morphio") == {"jaxsnn_mc.morphology"}
     assert "morphio" not in imports("jaxsnn_mc.morphology", eager=True)
+
+
+def test_the_target_and_fit_are_apart() -> None:
+    """Judged against the layering: `fit` is handed a quantiser, neither imports the other."""
+    fit = {m for m in FILES if m.rpartition(".")[2] in ("fit", "training", "trainable")}
+    target = {m for m in FILES if m.startswith("jaxsnn_mc.bss2")}
+    assert not any(imports(m) & fit for m in target)
+    assert not any(imports(m) & target for m in fit)
 
 
 @pytest.mark.parametrize("module", FILES)
