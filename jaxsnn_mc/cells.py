@@ -57,6 +57,16 @@ class Cells(eqx.Module):
         return [part for part in self.parts if part.fires]
 
 
+Margins: TypeAlias = tuple[Array, ...]
+"""Something of each part with events, in the order of `Cells.firing`: () if unrolled, (k,) if stacked.
+Separate arrays, since XLA does all that leads to one array once for each of its elements."""
+
+
+def together(values: Margins) -> Array:
+    """All of the E values in one array (E,)."""
+    return jnp.concatenate([jnp.atleast_1d(x) for x in values]) if values else jnp.zeros(0)
+
+
 class CellState(NamedTuple):
     """The state in the loop: voltages (mV) and the state of each part."""
 

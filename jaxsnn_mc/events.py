@@ -6,30 +6,27 @@ the located crossing (or the planned time), the jump applied, and the rest of th
 for up to `max_events` events in their order in time.
 """
 
-from functools import reduce
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Bool, Int
+from jaxtyping import Array, Int
 
-from .cells import Cells, CellState, put, take
+from .cells import Cells, CellState, Margins, put, take, together
 from .drive import External
-from .locate import Crossing, Flow, Start, cross, locate, margins, separate_margins
+from .locate import Crossing, Flow, Start, cross, either, locate, margins
 from .log import Log, record, report
 from .methods import StepMethod, held_for
 from .spike_rules import Exact, SpikeRule, Surrogate
 
 
-def jump(cells: Cells, x: CellState, fires: Bool[Array, " E"]) -> CellState:
+def jump(cells: Cells, x: CellState, fires: Margins) -> CellState:
     """The state after the jumps of the events that fire."""
-    v, parts, start = x.v, [], 0
+    v, parts, of_part = x.v, [], iter(fires)
     for part, state in zip(cells.parts, x.parts, strict=True):
         if part.fires:
-            mine = fires[start : start + len(part.members)]
-            mine = mine[0] if isinstance(part.where, int) else mine
-            start += len(part.members)
+            mine = next(of_part)
             old = take(v, part.where)
             after, new = part.mechanism.jump(state, old)
             state = jax.tree.map(lambda a, b, m=mine: jnp.where(m, a, b), after, state)
@@ -81,13 +78,13 @@ def step(
     method, rule, _ = stepper
     t = index * dt
     after, error = method.flow(cells, x, external(t, dt), dt, careful=False)
-    checks = [m > 0 for m in separate_margins(cells, after)]
+    checks = [m > 0 for m in margins(cells, after)]
     checks += [(left > 0) & (left < dt) for _, left in held_for(cells, x)]
     checks += [(left > 0) & (left <= dt) for left in due_in(cells, x)]
     checks += [e > method.tolerance for e in jax.tree.leaves(error)]
     if not checks:
         return after, log, jnp.zeros(0, dt.dtype)
-    hard = lax.stop_gradient(reduce(jnp.logical_or, [jnp.any(check) for check in checks]))
+    hard = lax.stop_gradient(either(checks))
 
     start = Start(cells, external, x, t)
 
@@ -100,28 +97,22 @@ def step(
     end, new_log = lax.cond(
         _any_in_batch(hard), resolve, lambda x, *as_it_is: as_it_is, x, after, log
     )
-    if isinstance(rule, Exact) or not cells.firing:
-        return end, new_log, (new_log.count - log.count).astype(dt.dtype)
-    fired = (new_log.count - log.count).astype(dt.dtype)
-    return (
-        _surrogate(rule, cells, after, end),
-        new_log,
-        rule.spike(fired, margins(cells, after)),
-    )
+    fired = jax.tree.map(lambda a, b: (a - b).astype(dt.dtype), new_log.count, log.count)
+    if isinstance(rule, Surrogate) and cells.firing:
+        fired = jax.tree.map(rule.spike, fired, margins(cells, after))
+        end = _surrogate(rule, cells, after, end)
+    return end, new_log, together(fired)
 
 
 def _surrogate(rule: Surrogate, cells: Cells, after: CellState, end: CellState) -> CellState:
     """The state at the end of a step, with the rule's derivative through the events in it."""
-    margin = margins(cells, after)
-    jumped = jump(cells, after, jnp.ones_like(margin, bool))
-    v, parts, start = end.v, [], 0
+    each = margins(cells, after)
+    jumped = jump(cells, after, jax.tree.map(lambda m: jnp.ones_like(m, bool), each))
+    v, parts, of_part = end.v, [], iter(each)
     for k, (part, state) in enumerate(zip(cells.parts, end.parts, strict=True)):
         if part.fires:
-            n = len(part.members)
             old_v, new_v = take(after.v, part.where), take(jumped.v, part.where)
-            m = margin[start : start + n]
-            m = m[0] if isinstance(part.where, int) else m
-            start += n
+            m = next(of_part)
             v = put(v, part.where, rule.reset(take(v, part.where), m, new_v - old_v))
             old, new, clocks = after.parts[k], jumped.parts[k], part.mechanism.clocks
             state = {
@@ -156,7 +147,7 @@ def _divide(stepper: Stepper, start: Start, dt: Array) -> Parts:
         event = _no_event(cells, x)
         if cells.firing:
             m0, m1 = margins(cells, x), margins(cells, after)
-            fires = jnp.any((m0 >= 0) | (m1 > 0)) & ~last & ~done
+            fires = either([*(m >= 0 for m in m0), *(m > 0 for m in m1)]) & ~last & ~done
 
             def past_event():
                 event = locate(begin, flow, m0, h)
@@ -189,7 +180,8 @@ def _no_event(cells: Cells, x: CellState) -> Crossing:
     """What stands for the event at the end of a part without one."""
     zero = jnp.zeros((), jnp.result_type(*jax.tree.leaves(x.v)))
     still = jax.tree.map(jnp.zeros_like, x)
-    return Crossing(margins(cells, x) >= jnp.inf, zero, still, still, zero + jnp.inf)
+    none = tuple(m >= jnp.inf for m in margins(cells, x))
+    return Crossing(none, zero, still, still, zero + jnp.inf)
 
 
 def _resolve(stepper, start, dt, log, chunk_time, index):
@@ -199,10 +191,11 @@ def _resolve(stepper, start, dt, log, chunk_time, index):
     flow, parts = _flow(method), _divide(stepper, start, dt)
 
     def part(x, elapsed, log, error, k, event):
-        left, fires = dt - elapsed, jnp.any(event.which)
+        left = dt - elapsed
         begin = Start(cells, external, x, t + elapsed)
-        free = jnp.where(k == parts.count - 1, left, _until_planned(cells, x, left))
-        h = jnp.where(fires, event.h, free)
+        h = jnp.where(k == parts.count - 1, left, _until_planned(cells, x, left))
+        fires = either(event.which) if cells.firing else jnp.array(False)
+        h = jnp.where(fires, event.h, h)
         after, error = flow(begin, h)
         elapsed = elapsed + h
         if not cells.firing:
@@ -224,8 +217,8 @@ def _resolve(stepper, start, dt, log, chunk_time, index):
     error = jax.tree.map(jnp.zeros_like, x.v)
     start = (x, jnp.zeros_like(dt), log, error)
     (after, _, log, error), _ = lax.scan(in_turn, start, (jnp.arange(max_events + 1), parts.events))
-    lost = jnp.any(margins(cells, after) > 0)
-    log = log._replace(lost=log.lost + lost)
+    if cells.firing:
+        log = log._replace(lost=log.lost + either(m > 0 for m in margins(cells, after)))
     return after, report(log, lax.stop_gradient(error), method.tolerance, index)
 
 

@@ -4,15 +4,16 @@ The time is searched for with constants, in a loop that is never differentiated 
 given its derivative by the implicit function theorem (`cross`).
 """
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from functools import reduce
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Int
 
-from .cells import Cells, CellState, take
+from .cells import Cells, CellState, Margins, take
 from .drive import External
 
 LOCATE_ITERATIONS = 50
@@ -24,19 +25,18 @@ ACCURACY = 1e-4
 _TINY = 1e-6
 
 
-def margins(cells: Cells, x: CellState) -> Float[Array, " E"]:
-    """The event margins of all parts, positive where one fires."""
-    values = [jnp.atleast_1d(m) for m in separate_margins(cells, x)]
-    return jnp.concatenate(values) if values else jnp.zeros(0)
-
-
-def separate_margins(cells: Cells, x: CellState) -> list[Array]:
-    """The event margin of each part that has one."""
+def margins(cells: Cells, x: CellState) -> Margins:
+    """The event margin of each part that has one, positive where it fires."""
     values = [
         part.mechanism.event(state, take(x.v, part.where))
         for part, state in zip(cells.parts, x.parts, strict=True)
     ]
-    return [m for m in values if m is not None]
+    return tuple(m for m in values if m is not None)
+
+
+def either(flags: Iterable[Array]) -> Array:
+    """Whether any is true of some flags, one at least."""
+    return reduce(jnp.logical_or, [jnp.any(flag) for flag in flags])
 
 
 class Start(NamedTuple):
@@ -56,14 +56,14 @@ class Crossing(NamedTuple):
     """An event: which margin crosses, at what time (ms) of a flow, the state there, its rate of change
     (per ms) and that of the margin (mV/ms; inf if it fires at once)."""
 
-    which: Bool[Array, " E"]
+    which: Margins
     h: Array
     at: CellState
     rate: CellState
     slope: Array
 
 
-def locate(start: Start, flow: Flow, m0: Float[Array, " E"], left: Array) -> Crossing:
+def locate(start: Start, flow: Flow, m0: Margins, left: Array) -> Crossing:
     """The first event of a flow of `left` ms that has one; all of it constants.
 
     Newton runs from the end of the step (where an upstroke, continued linearly in time beyond its
@@ -71,22 +71,25 @@ def locate(start: Start, flow: Flow, m0: Float[Array, " E"], left: Array) -> Cro
     time found: on a sharp upstroke they change by orders of magnitude within the last correction.
     """
 
-    def first(m1: Array, slope: Array) -> Bool[Array, " E"]:
+    def first(m1: Margins, slope: Margins) -> Margins:
         """Which margin crosses first, by its tangent at the end of the step."""
-        times = jnp.where(m1 > 0, left - m1 / slope, jnp.inf)
-        times = jnp.where(m0 >= 0, -jnp.inf, times)
-        return jnp.arange(times.shape[0]) == jnp.argmin(times)
+
+        def time(m0: Array, m1: Array, slope: Array) -> Array:
+            t = jnp.where(m1 > 0, left - m1 / slope, jnp.inf)
+            return jnp.where(m0 >= 0, -jnp.inf, t)
+
+        return _smallest(jax.tree.map(time, m0, m1, slope))
 
     def after(h: Array):
         """The state after h, its rate of change, the margins and their slopes."""
         (end, _), (rate, _) = jax.jvp(lambda h: flow(start, h), (h,), (jnp.ones_like(h),))
         m, slope = jax.jvp(lambda x: margins(start.cells, x), (end,), (rate,))
-        return end, rate, m, jnp.maximum(slope, 1e-12)
+        return end, rate, m, jax.tree.map(lambda s: jnp.maximum(s, 1e-12), slope)
 
     def newton(search: _Search) -> _Search:
         h = search.h
         _, _, m, slope = after(h)
-        which = jnp.where(search.count == 0, first(m, slope), search.which)
+        which = _choose(jnp.equal(search.count, 0), first(m, slope), search.which)
         m, slope = _pick(which, m), _pick(which, slope)
         low, high = jnp.where(m > 0, search.low, h), jnp.where(m > 0, h, search.high)
         new = h - m / slope
@@ -98,14 +101,16 @@ def locate(start: Start, flow: Flow, m0: Float[Array, " E"], left: Array) -> Cro
     def moving(search: _Search) -> Array:
         return ~search.done & (search.count < LOCATE_ITERATIONS)
 
-    at_once = jnp.any(m0 >= 0)
-    begin = _Search(left, at_once, m0 >= jnp.inf, jnp.zeros_like(left), left, 0)
+    at_once = either(m >= 0 for m in m0)
+    none = tuple(m >= jnp.inf for m in m0)
+    begin = _Search(left, at_once, none, jnp.zeros_like(left), left, 0)
     found = lax.while_loop(moving, newton, begin)
     end, rate, _, slope = after(found.h)
     crossing = Crossing(found.which, found.h, end, rate, _pick(found.which, slope))
     still = jax.tree.map(jnp.zeros_like, start.x)
-    now = Crossing(m0 >= 0, jnp.zeros_like(left), start.x, still, jnp.full_like(left, jnp.inf))
-    return jax.tree.map(lambda a, b: jnp.where(at_once, a, b), now, crossing)
+    firing = tuple(m >= 0 for m in m0)
+    now = Crossing(firing, jnp.zeros_like(left), start.x, still, jnp.full_like(left, jnp.inf))
+    return _choose(at_once, now, crossing)
 
 
 class _Search(NamedTuple):
@@ -114,7 +119,7 @@ class _Search(NamedTuple):
 
     h: Array
     done: Bool[Array, ""]
-    which: Bool[Array, " E"]
+    which: Margins
     low: Array
     high: Array
     count: Int[Array, ""] | int
@@ -129,5 +134,23 @@ def cross(cells: Cells, at: CellState, found: Crossing) -> tuple[CellState, Arra
     return jax.tree.map(lambda y, dy: y + late * dy, at, found.rate), late
 
 
-def _pick(which: Bool[Array, " E"], values: Array) -> Array:
-    return jnp.sum(jnp.where(which, values, 0.0))
+def _smallest(values: Margins) -> Margins:
+    """Which one of all values is the smallest, of equal ones the first."""
+    least = reduce(jnp.minimum, [jnp.min(x) for x in values])
+    which, found = [], jnp.zeros_like(least, bool)
+    for x in values:
+        here = x == least
+        if x.ndim:
+            here = here & (jnp.arange(x.size) == jnp.argmin(x))
+        which.append(here & ~found)
+        found = found | jnp.any(here)
+    return tuple(which)
+
+
+def _pick(which: Margins, values: Margins) -> Array:
+    chosen = jax.tree.map(lambda w, x: jnp.sum(jnp.where(w, x, 0.0)), which, values)
+    return reduce(jnp.add, chosen)
+
+
+def _choose(condition: Array, a: Any, b: Any) -> Any:
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), a, b)

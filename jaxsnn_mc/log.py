@@ -4,25 +4,25 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
-from .cells import Cells
+from .cells import Cells, Margins
 from .hines import Values
 
 
 class Log(NamedTuple):
-    """What a run has to report of its events, for each of the E margins of a neuron.
+    """What a run has to report of its events, for each part with events, and of its numerics.
 
-    `times`: S slots of event times (ms) within the present chunk of steps, inf where empty;
-    `in_chunk` and `count`: events in the chunk and in all; `lost`: steps with more events than can
-    be resolved; `unconverged`: steps with an iteration error above tolerance, `first_step` and
+    `times`: S slots, (S,) or (S, k), of event times (ms) within the present chunk of steps, inf where
+    empty; `in_chunk` and `count`: events in the chunk and in all; `lost`: steps with more events than
+    can be resolved; `unconverged`: steps with an iteration error above tolerance, `first_step` and
     `compartment` (internal position) of the first one, `worst` error (mV); `slowest`: the smallest
     slope (mV/ms) with which a margin crossed zero at an event.
     """
 
-    times: Float[Array, "S E"]
-    in_chunk: Int[Array, " E"]
-    count: Int[Array, " E"]
+    times: Margins
+    in_chunk: Margins
+    count: Margins
     lost: Int[Array, ""]
     unconverged: Int[Array, ""]
     first_step: Int[Array, ""]
@@ -34,32 +34,39 @@ class Log(NamedTuple):
 def empty_log(cells: Cells, slots: int) -> Log:
     """A log with nothing in it."""
     dtype = jnp.result_type(*jax.tree.leaves(cells.c_m))
-    n = sum(len(part.members) for part in cells.firing)
+    shapes = [() if cells.unrolled else (len(part.members),) for part in cells.firing]
     zero = jnp.zeros((), jnp.int32)
-    none = jnp.zeros(n, jnp.int32)
-    times = jnp.full((slots, n), jnp.inf, dtype)
+    none = tuple(jnp.zeros(shape, jnp.int32) for shape in shapes)
+    times = tuple(jnp.full((slots, *shape), jnp.inf, dtype) for shape in shapes)
     inf = jnp.full((), jnp.inf, dtype)
     return Log(times, none, none, zero, zero, zero - 1, zero - 1, jnp.zeros((), dtype), inf)
 
 
-def empty_slots(log: Log) -> tuple[Log, Array]:
+def empty_slots(log: Log, slots: int) -> tuple[Log, Array]:
     """The log for the next chunk of steps, and the event times (S, E) of the one that ends."""
-    excess = jnp.maximum(log.in_chunk - log.times.shape[0], 0).sum(dtype=jnp.int32)
+    lost = log.lost
+    for times, n in zip(log.times, log.in_chunk, strict=True):
+        lost = lost + jnp.maximum(n - times.shape[0], 0).sum(dtype=jnp.int32)
     empty = log._replace(
-        times=jnp.full_like(log.times, jnp.inf),
-        in_chunk=jnp.zeros_like(log.in_chunk),
-        lost=log.lost + excess,
+        times=jax.tree.map(lambda x: jnp.full_like(x, jnp.inf), log.times),
+        in_chunk=jax.tree.map(jnp.zeros_like, log.in_chunk),
+        lost=lost,
     )
-    return empty, log.times
+    each = [jnp.zeros((slots, 0), log.worst.dtype), *(x.reshape(slots, -1) for x in log.times)]
+    return empty, jnp.concatenate(each, axis=-1)
 
 
-def record(log: Log, which: Bool[Array, " E"], time: Array, slope: Array) -> Log:
+def record(log: Log, which: Margins, time: Array, slope: Array) -> Log:
     """Notes an event at a time (ms) in the present chunk, and the slope (mV/ms) of its margin."""
-    slot = jnp.arange(log.times.shape[0])[:, None] == log.in_chunk
+
+    def noted(times: Array, n: Array, mine: Array) -> Array:
+        slots = jnp.arange(times.shape[0]).reshape(-1, *(1,) * n.ndim)
+        return jnp.where((slots == n) & mine, time, times)
+
     return log._replace(
-        times=jnp.where(slot & which, time, log.times),
-        in_chunk=log.in_chunk + which,
-        count=log.count + which,
+        times=jax.tree.map(noted, log.times, log.in_chunk, which),
+        in_chunk=jax.tree.map(jnp.add, log.in_chunk, which),
+        count=jax.tree.map(jnp.add, log.count, which),
         slowest=jnp.minimum(log.slowest, slope),
     )
 

@@ -106,8 +106,8 @@ def ca1_pyramidal(dspikes: bool = True, second_reset: bool = True) -> Neuron:
     shapes = {name: shape(*size[:2], spine_factor=1.5) for name, size in _CA1.items()}
     reset = {"v_spike": 37.5, "spike_width": 0.8} if second_reset else {}
     fires = CAdIF(
-        g_leak=soma.g_leak, v_leak=-65.0, v_th=-47.5, v_reset=-53.0, t_ref=4.0, a=0.15, tau_a=45.0, b=21.0,
-        v_a=-65.0, e_a=-65.0, frozen=False, **reset,
+        g_leak=soma.g_leak, v_leak=-65.0, v_th=-47.5, v_reset=-53.0, t_ref=4.0, a=0.15, tau_a=45.0,
+        b=21.0, v_a=-65.0, e_a=-65.0, frozen=False, **reset,
     )  # fmt: skip
     compartments = {"soma": Compartment(soma.c_m, [fires])}
     for name, (_, _, ampa, nmda) in _CA1.items():

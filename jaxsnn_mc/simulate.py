@@ -23,6 +23,7 @@ from .cells import (
     firing_sources,
     lay_out,
     lay_out_state,
+    together,
 )
 from .inputs import Input
 from .log import Log, empty_log, empty_slots
@@ -162,7 +163,7 @@ def _run(plan: Plan, stepper: events.Stepper, moving: Moving, dt: Array):
 
     def one_chunk(carry: _Carry, now: drive.Drive, length: int = plan.chunk):
         carry, outputs = lax.scan(record, carry, now, length=length)
-        log, times = empty_slots(carry.log)
+        log, times = empty_slots(carry.log, plan.slots)
         return _Carry(carry.x, log, carry.index, carry.index), (outputs, times, carry.chunk_start)
 
     zero = jnp.zeros((), jnp.int32)
@@ -186,7 +187,8 @@ def _run(plan: Plan, stepper: events.Stepper, moving: Moving, dt: Array):
     if _all_of_a_large_tree(plan, cells):
         records[0] = records[0][:, np.array(plan.voltages)]
     train = None if train is None else train.reshape(plan.n_steps, -1)
-    return records, times, starts, train, collect_state(neuron, cells, carry.x), carry.log
+    log = carry.log._replace(count=together(carry.log.count).astype(jnp.int32))
+    return records, times, starts, train, collect_state(neuron, cells, carry.x), log
 
 
 def _record(plan: Plan, cells: Cells, x: CellState) -> list[Array]:
