@@ -86,7 +86,8 @@ def load(path: str | Path) -> Target:
     mechanisms = []
     for m in model["mechanisms"]:
         values = {name: array(value) for name, value in m["parameters"].items()}
-        mechanisms.append((kinds[m["type"]](**values, name=m["name"]), m["compartments"]))
+        made: Any = kinds[m["type"]]
+        mechanisms.append((made(**values, name=m["name"]), m["compartments"]))
     c_m, g, v_init = (array(model[key]) for key in ("c_m", "g", "v_init"))
     neuron = Neuron.from_arrays(c_m, model["couplings"], g, mechanisms, v_init, model["names"])
     inputs = [

@@ -13,7 +13,7 @@ from ..mechanisms import CurrentSynapse
 from ..neuron import Neuron
 from .mapping import POTENTIALS, Mapping
 from .ranges import RANGES, WEIGHT_MAX
-from .settings import FIRING, HELD, LEAKY, carriers, grid
+from .settings import FIRING, HELD, LEAKY, carriers, grid, missing
 from .wiring import Violation
 
 
@@ -32,11 +32,11 @@ def mechanisms(neuron: Neuron) -> list[Violation]:
     found, leaks, synapses = [], defaultdict(int), defaultdict(int)
     kinds = ", ".join(kind.__name__ for kind in HELD)
     for mechanism, where in zip(neuron.mechanisms, neuron.placements, strict=True):
-        if type(mechanism) not in HELD:
+        if (lacking := missing(mechanism)) is not None:
             found.append(
                 Violation(
                     "mechanism",
-                    f"{type(mechanism).__name__} is not on the chip",
+                    f"the chip has no {lacking}",
                     repr(neuron.names[where[0]]),
                     kinds,
                     "Leave it out or replace it.",

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Array
 
-from ..mechanism import parameters
+from ..mechanism import Mechanism, parameters
 from ..mechanisms import LIF, AdEx, CurrentSynapse, Leak
 from ..neuron import Neuron
 from .grid import Grid
@@ -47,6 +47,18 @@ HELD = (*LEAKY, CurrentSynapse)
 """Mechanisms that a neuron circuit has. Of the first three it has one."""
 
 
+def missing(mechanism: Mechanism) -> str | None:
+    """What of a mechanism a neuron circuit has not, None if it has all of it."""
+    kind = type(mechanism).__name__
+    if type(mechanism) not in HELD:
+        return kind
+    if not getattr(mechanism, "frozen", True):
+        return f"refractory period with a free voltage ({kind}, frozen=False)"
+    if getattr(mechanism, "v_spike", None) is not None:
+        return f"second reset ({kind}, v_spike)"
+    return None
+
+
 class Setting(NamedTuple):
     """Numbers of a neuron, reached by `get`, each with its path; the row of the table; their grid."""
 
@@ -72,9 +84,9 @@ def settings(neuron: Neuron, mapping: Mapping) -> list[Setting]:
     if neuron.tree.size > 1:
         found.append(_couplings(neuron, mapping))
     for k, (mechanism, where) in enumerate(zip(neuron.mechanisms, neuron.placements, strict=True)):
-        if type(mechanism) not in HELD:
+        if (lacking := missing(mechanism)) is not None:
             raise ValueError(
-                f"A neuron circuit has no {type(mechanism).__name__} (in {neuron.names[where[0]]!r}); "
+                f"A neuron circuit has no {lacking} (in {neuron.names[where[0]]!r}); "
                 f"it has {', '.join(kind.__name__ for kind in HELD)}."
             )
         c_m = neuron.c_m[..., np.array(where)]
