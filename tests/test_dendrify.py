@@ -111,8 +111,8 @@ def test_record_is_what_dendrify_says():
 
 
 def test_against_brian():
-    """Somatic spikes, dendritic spikes and voltages of Brian's run by forward Euler, of
-    first order, at dt = 0.0025 ms: times within 0.05 ms, voltages up to the first spike within 0.1 mV."""
+    """Somatic spikes, dendritic spikes and voltages of Brian's run by forward Euler at dt = 0.0025 ms:
+    times within 0.05 ms, voltages up to the first spike within 0.1 mV."""
     live()
     import brian2 as b2
 
@@ -166,6 +166,13 @@ def without(name: str) -> SimpleNamespace:
     return model
 
 
+def unitless(name: str) -> SimpleNamespace:
+    """The recorded model with a plain number for a parameter."""
+    model = models.recorded()
+    model.parameters[name] = 20.0
+    return model
+
+
 @pytest.mark.parametrize(
     ("model", "changes", "words"),
     [
@@ -183,7 +190,8 @@ def without(name: str) -> SimpleNamespace:
         (without("EL_soma"), {}, "'EL_soma'"),
         (without("g_soma_trunk"), {}, "coupling of 'soma' and 'trunk'"),
         (models.recorded(), {"threshold": "V_soma > -40*mV"}, "threshold.*give the number, -40"),
-        (models.recorded(), {"threshold": None}, "Without a threshold"),
+        (models.recorded(), {"threshold": None}, "Without a threshold.*'reset'"),
+        (unitless("tau_noise_tuft"), {}, "'tau_noise_tuft' has no unit"),
         (models.recorded(), {"reset": None}, "needs a reset"),
         (models.recorded(), {"spike_width": None}, "belong together"),
         (models.recorded(), {"soma": "axon"}, "soma=.*'trunk'.*'axon'"),
@@ -233,3 +241,27 @@ def test_point_neurons():
     assert [float(adex.get(path)) for path in paths] == pytest.approx([-50.0, 2.0, -40.0])
     with pytest.raises(ValueError, match="no adaptation, but b="):
         from_dendrify(point("+ I"), **given)
+
+
+def test_point_neurons_of_dendrify():
+    """Dendrify's own point neurons, of each soma model, with synapses and noise: the kinds and numbers
+    that went in."""
+    live()
+    from brian2 import ms, mV, nS, pA, pF
+    from dendrify import PointNeuronModel
+
+    kinds = {"leakyIF": mc.LIF, "adaptiveIF": mc.AdaptiveLIF, "adex": mc.AdEx, "cadIF": mc.CAdIF}
+    more = {"a": 2 * nS, "tauw": 100 * ms, "Vth": -50 * mV, "DeltaT": 2 * mV}
+    more |= {"EA": -70 * mV, "gAmax": 0.15 * nS, "tauA": 45 * ms}
+    for name, kind in kinds.items():
+        model = PointNeuronModel(name, cm_abs=100 * pF, gl_abs=10 * nS, v_rest=-70 * mV)
+        model.synapse("NMDA", "z", g=1 * nS, t_rise=2 * ms, t_decay=50 * ms)
+        model.noise(sigma=4 * pA)
+        model.add_params(more)
+        neuron = translated(model, threshold=-40 * mV, second_reset=None, spike_width=None,
+                            reset=-60.0, b=None)  # fmt: skip
+        assert type(neuron.mechanisms[0]) is kind
+        found = [float(neuron.get(f"soma.{end}")) for end in ("c_m", "NMDA_z.tau_rise")]
+        assert found == pytest.approx([100.0, 2.0])
+        assert float(neuron.mechanisms[0].v_th[0]) == pytest.approx(-40.0)
+        assert float(noise_currents(model, jax.random.key(0))[0].sigma) == pytest.approx(4.0)

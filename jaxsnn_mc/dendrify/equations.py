@@ -45,8 +45,9 @@ class Reader:
     def __init__(self, model: Any, name: str, text: str, parameters: Mapping[str, Any]):
         self.where, self.parameters = name, parameters
         self.suffix = f"_{name}" if pairs(model) is not None else ""
-        self.lines = {self.plain(left): line for left, (_, line) in _parse(text, name).items()}
-        raw = {left: right for left, (right, _) in _parse(text, name).items()}
+        parsed = _parse(text, name)
+        self.lines = {self.plain(left): line for left, (_, line) in parsed.items()}
+        raw = {left: right for left, (right, _) in parsed.items()}
         terms = raw.pop(f"I{self.suffix}", "").split("+")
         for a, b in pairs(model) or ():
             if name in (a, b):
@@ -76,6 +77,10 @@ class Reader:
                 f"The Dendrify model has no value for {key!r}; give it by model.add_params({{{key!r}: "
                 "...}) (Dendrify drops a value of 0, too)."
             )
+        if scale != 1.0 and value != 0 and not hasattr(value, "dim"):
+            raise ValueError(
+                f"The Dendrify model's {key!r} has no unit, it is {value!r}; give it one."
+            )
         return number(value, key, scale)
 
     def take(self, wanted: Equations) -> None:
@@ -99,7 +104,7 @@ class Reader:
         kinds = [
             (kind, wanted)
             for kind, wanted in _MEMBRANES
-            if wanted["V'"] == v and wanted.keys() - self.left.keys() == set()
+            if wanted["V'"] == v and wanted.keys() <= self.left.keys()
         ]
         if not kinds:
             self.refuse("V'")

@@ -34,8 +34,9 @@ def from_dendrify(
     Compartments keep their names (that of a point neuron is "soma"), synapses are named like
     "AMPA_tag", dendritic spikes as in Dendrify: "dist.AMPA_pathX.g", "dist.Na.v_th". Membrane models
     become `LIF`, `AdaptiveLIF`, `AdEx` and `CAdIF`, or `Leak` where nothing fires; dendritic spikes
-    `DendriticPulse`, whose fall lasts as long as asked (Dendrify's lasts one step longer). Noise is an
-    input here: `noise_currents`. All start at rest.
+    `DendriticPulse`, whose fall lasts as long as asked (Dendrify's lasts one step longer); their
+    reversals are those that Dendrify runs, the last ones given for a dSpike's name. Noise is an input
+    here: `noise_currents`. All start at rest.
 
     **Arguments:**
 
@@ -60,7 +61,8 @@ def from_dendrify(
         "spike_width": number(spike_width, "spike_width", MS),
     }
     fires = _firing(model, parts, soma) if threshold is not None else None
-    _check_resets(threshold, {"reset": reset, "second_reset": second_reset, "b": b}, spike_width)
+    given = {"reset": reset, "second_reset": second_reset, "spike_width": spike_width}
+    _check_resets(threshold, given | {"refractory": refractory or None, "b": b, "soma": soma})
     compartments, noisy = {}, []
     for name, equations in parts.items():
         read = Reader(model, name, equations, parameters)
@@ -108,16 +110,15 @@ def _firing(model: Any, parts: Mapping[str, str], soma: str | None) -> str:
     return soma
 
 
-def _check_resets(threshold: Any, given: dict[str, Any], spike_width: Any) -> None:
-    given = {**given, "spike_width": spike_width}
+def _check_resets(threshold: Any, given: dict[str, Any]) -> None:
     there = [name for name, value in given.items() if value is not None]
     if threshold is None and there:
         raise ValueError(
-            f"Without a threshold nothing is reset; give threshold=..., or no {there}."
+            f"Without a threshold nothing fires; give threshold=..., or no {shown(there)}."
         )
     if threshold is not None and given["reset"] is None:
         raise ValueError("A threshold needs a reset: give reset=... (mV).")
-    if (given["second_reset"] is None) != (spike_width is None):
+    if (given["second_reset"] is None) != (given["spike_width"] is None):
         raise ValueError("second_reset and spike_width belong together: give both or neither.")
 
 
