@@ -1,16 +1,20 @@
 """Dendrify's models as neurons: against its objects, recorded or live, and Brian's own run of them."""
 
+import re
 import warnings
+from pathlib import Path
 from types import SimpleNamespace
 
 import dendrify_models as models
 import jax
+import nbformat
 import numpy as np
 import pytest
 from helpers import splitting
 
 import jaxsnn_mc as mc
 from jaxsnn_mc.dendrify import from_dendrify, noise_currents
+from jaxsnn_mc.mechanisms import receptors
 
 RESETS = {"threshold": -40.0, "reset": 40.0, "second_reset": -55.0, "spike_width": 0.5}
 RESETS |= {"refractory": 4.0, "b": 21.0, "dt": 0.1}
@@ -265,3 +269,37 @@ def test_point_neurons_of_dendrify():
         assert found == pytest.approx([100.0, 2.0])
         assert float(neuron.mechanisms[0].v_th[0]) == pytest.approx(-40.0)
         assert float(noise_currents(model, jax.random.key(0))[0].sigma) == pytest.approx(4.0)
+
+
+def test_the_notebook():
+    """The Dendrify code in the notebook's text and the code in its cells make the same neuron."""
+    live()
+    folder = Path(__file__).parent.parent / "notebooks"
+    cells = nbformat.read(folder / "coming_from_dendrify.ipynb", as_version=4).cells
+    text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    compartments, (mechanisms, configured) = blocks[0], blocks[1].split("...\n")
+    model, noise = blocks[2].split("neuron, ")[0], blocks[4].split("\n")[0]
+    theirs: dict = {"jax": jax}
+    code = [
+        "from brian2 import *",
+        "from dendrify import *",
+        compartments,
+        mechanisms,
+        noise,
+        model,
+    ]
+    exec("\n".join([*code, configured]), theirs)
+    with pytest.warns(UserWarning, match="noise_currents"):
+        exec(blocks[3], theirs)
+    ours: dict = {}
+    for cell in cells:
+        if cell.cell_type == "code" and "neuron" not in ours:
+            exec(cell.source, ours)
+    a, b = theirs["neuron"], ours["neuron"]
+    # Dendrify keeps the scaled conductance, here the scale is the mechanism's.
+    peak = receptors.peak(b.get("dist.NMDA_pathX.tau_rise"), b.get("dist.NMDA_pathX.tau_decay"))
+    b = b.set({"dist.NMDA_pathX.g": b.get("dist.NMDA_pathX.g") / peak})
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-12)
+    assert [n.compartment for n in theirs["noise"]] == ["dist"]

@@ -32,7 +32,8 @@ def from_dendrify(
     """A neuron from a `NeuronModel` or `PointNeuronModel` of Dendrify 2.2.
 
     Compartments keep their names (that of a point neuron is "soma"), synapses are named like
-    "AMPA_tag", dendritic spikes as in Dendrify: "dist.AMPA_pathX.g", "dist.Na.v_th". Membrane models
+    "AMPA_tag", dendritic spikes as in Dendrify: "dist.AMPA_pathX.g", "dist.Na.v_th". Synapses with a
+    rise are not `normalised`: `g` is Dendrify's, which `scale_g` has scaled already. Membrane models
     become `LIF`, `AdaptiveLIF`, `AdEx` and `CAdIF`, or `Leak` where nothing fires; dendritic spikes
     `DendriticPulse`, whose fall lasts as long as asked (Dendrify's lasts one step longer); their
     reversals are those that Dendrify runs, the last ones given for a dSpike's name. Noise is an input
