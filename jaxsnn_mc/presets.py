@@ -91,7 +91,7 @@ _CA1 = {  # length, diameter (um), AMPA and NMDA (nS)
 }
 
 
-def ca1_pyramidal(dspikes: bool = True, second_reset: bool = True) -> Neuron:
+def ca1_pyramidal(dspikes: bool = True, second_reset: bool = True, synapses: bool = True) -> Neuron:
     """Figures 4 and 5: a CA1 pyramidal cell of nine compartments, with sodium spikes in all eight
     dendrites and a conductance-adaptive soma.
 
@@ -99,7 +99,8 @@ def ca1_pyramidal(dspikes: bool = True, second_reset: bool = True) -> Neuron:
     dendrites but the basal ones have AMPA and NMDA synapses.
 
     **Arguments:** `dspikes`, whether the dendrites have their sodium spikes; `second_reset`, whether
-    the soma is reset to 37.5 mV and 0.8 ms later to -53 mV, or to -53 mV at once.
+    the soma is reset to 37.5 mV and 0.8 ms later to -53 mV, or to -53 mV at once; `synapses`, whether
+    the dendrites have them (without, it compiles faster).
     """
     shape = partial(Cylinder, specific_leak=40.0, axial_resistivity=120.0, scale_factor=2.9)
     soma = shape(30.0, 20.0)
@@ -112,7 +113,7 @@ def ca1_pyramidal(dspikes: bool = True, second_reset: bool = True) -> Neuron:
     compartments = {"soma": Compartment(soma.c_m, [fires])}
     for name, (_, _, ampa, nmda) in _CA1.items():
         dendrite, mechanisms = shapes[name], [Leak(shapes[name].g_leak, -65.0)]
-        if ampa:
+        if synapses and ampa:
             block = {"alpha": 0.087, "beta": 3.57, "gamma": 10.0, "mg": 1.0}
             mechanisms += [AMPA(ampa, 2.5), NMDA(nmda, 50.0, e=0.35, **block)]
         if dspikes:

@@ -168,6 +168,60 @@ def test_gradients_of_times_and_peaks():
     np.testing.assert_allclose(jax.jacfwd(ours)(jnp.array(at)), wanted.T, rtol=1e-2, atol=1e-6)
 
 
+def test_gradient_of_a_rate():
+    """The F-I curve's interval rate of an adapting soma whose spikes each elicit a dSpike in the trunk,
+    by parameters of both: central differences of the reference, to 1 %."""
+    whole = reference.active()
+    two = {"c_m": whole.c_m[:2], "g_leak": whole.g_leak[:2], "couplings": ((0, 1, 15.0),)}
+    amplitude, spike = 400.0, whole.dspikes[0]
+    shape = {"v_spike": 40.0, "spike_width": 0.5, "frozen": False}
+    cadif = {"a": 0.05, "tau_a": 45.0, "b": 3.0, "v_a": -70.0, "e_a": -70.0}
+    soma = mc.CAdIF(two["g_leak"][0], -70.0, -40.0, -55.0, 4.0, **cadif, **shape)
+    trunk = [mc.Leak(two["g_leak"][1], -70.0), mc.SodiumSpike(spike.g_rise, spike.g_fall)]
+    neuron = mc.Neuron(
+        {"soma": mc.Compartment(two["c_m"][0], [soma]), "trunk": mc.Compartment(two["c_m"][1], trunk)},
+        [("soma", "trunk", 15.0)],
+    )  # fmt: skip
+    values = {"soma.CAdIF.a": 0.05, "soma.CAdIF.b": 3.0, "soma.CAdIF.v_th": -40.0}
+    values |= {"trunk.SodiumSpike.g_rise": 34.0, "trunk.SodiumSpike.v_th": -35.0}
+
+    def exact(path, value):
+        _, kind, name = path.split(".")
+        of_soma = {"a": 0.05, "b": 3.0, "tau": 45.0, "v_a": -70.0, "e_a": -70.0, "v_th": -40.0}
+        of_soma |= {name: value} if kind == "CAdIF" else {}
+        one = reference.Soma(
+            v_reset=-55.0, t_ref=4.0, v_spike=40.0, spike_width=0.5, kind="cadif", **of_soma
+        )
+        dspike = replace(spike, **({name: value} if kind == "SodiumSpike" else {}))
+        steps = [(0, amplitude, 5.0, 65.0)]
+        problem = replace(whole, **two, steps=steps, dspikes=[dspike], soma=one)
+        run = reference.solve(problem, 65.0, rtol=1e-9)
+        assert len(run.dspikes[0]) >= 2
+        return 1e3 * (len(run.soma) - 1) / (run.soma[-1] - run.soma[0])
+
+    def ours(x):
+        changed = neuron.set(dict(zip(values, x, strict=True)))
+        curve = mc.protocols.f_i_curve(
+            changed,
+            "soma",
+            jnp.array([amplitude]),
+            delay=5.0,
+            duration=60.0,
+            dt=DT,
+            method=splitting,
+        )
+        return curve.interval_rates[0], curve.counts[0]
+
+    at = jnp.array(list(values.values()))
+    slopes, count = jax.jacfwd(ours, has_aux=True)(at)
+    assert count >= 3
+    wanted = [
+        reference.derivative(lambda x, p=path: exact(p, x), value, 1e-3 * abs(value))
+        for path, value in values.items()
+    ]
+    np.testing.assert_allclose(slopes, wanted, rtol=1e-2)
+
+
 def single(form=mc.DendriticSpike, **kwargs) -> mc.Neuron:
     spike = form(g_rise=20.0, g_fall=10.0, **kwargs)
     return mc.Neuron({"d": mc.Compartment(50.0, [mc.Leak(5.0, -70.0), spike])})

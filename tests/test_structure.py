@@ -81,6 +81,13 @@ def test_libraries_stay_out_of_the_solver() -> None:
         for name in ("back_propagation", "f_i", "input_output", "step", "synaptic")
     }
     assert not {m for m in FILES if imports(m, eager=True) & plots}
+    assert not users("dendrify")
+    assert users("brian2") == {"jaxsnn_mc.dendrify.equations"}
+    assert "brian2" not in imports("jaxsnn_mc.dendrify.equations", eager=True)
+    from_it = {
+        m for m in FILES if any(name.startswith("jaxsnn_mc.dendrify") for name in imports(m))
+    }
+    assert from_it <= {m for m in FILES if m.startswith("jaxsnn_mc.dendrify")}
     assert users("morphio") == {"jaxsnn_mc.morphology"}
     assert "morphio" not in imports("jaxsnn_mc.morphology", eager=True)
 
