@@ -212,10 +212,10 @@ def test_refused() -> None:
 
     with pytest.raises(ValueError, match="has no Other"):
         bss2.quantize(mc.Neuron({"soma": mc.Compartment(100.0, [Other(5.0, -65.0)])}))
-    for options, what in (({"frozen": False}, "free voltage"),
-                          ({"v_spike": 20.0, "spike_width": 1.0}, "second reset")):  # fmt: skip
+    for options, what in (({"frozen": False}, "frozen=False"),
+                          ({"v_spike": 20.0, "spike_width": 1.0}, "v_spike")):  # fmt: skip
         lif = mc.LIF(g_leak=5.0, v_leak=-65.0, t_ref=2.0, **options)
-        with pytest.raises(ValueError, match=f"has no .*{what}"):
+        with pytest.raises(ValueError, match=f"has no LIF with {what}"):
             bss2.quantize(mc.Neuron({"soma": mc.Compartment(100.0, [lif])}))
 
 

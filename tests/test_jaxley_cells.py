@@ -211,6 +211,10 @@ REFUSED = [
     ),
     (lambda: to_jaxley(one(sodium, JaxleyChannel(Na(), 1000.0, name="b"))), ["two", "'Na'"]),
     (lambda: to_jaxley(one(mc.LIF(1.0, -65.0), mc.Leak(1.0, -65.0))), ["two", "'Leak'"]),
+    (
+        lambda: to_jaxley(one(mc.LIF(g_leak=1.0, v_leak=-65.0, t_ref=2.0, frozen=False))),
+        ["LIF with frozen=False", "'soma'"],
+    ),
     (lambda: from_jaxley(network()), ["whole jx.Cell", "Network"]),
     (lambda: from_jaxley(network().cell(0)), ["whole jx.Cell", "View"]),
     (lambda: from_jaxley(changed(lambda c: c.insert(CaPump()))), ["pumps", "CaPump"]),

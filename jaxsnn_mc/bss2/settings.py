@@ -16,6 +16,7 @@ from jaxtyping import Array
 
 from ..mechanism import Mechanism, parameters
 from ..mechanisms import LIF, AdEx, CurrentSynapse, Leak
+from ..mechanisms.spiking import Spiking
 from ..neuron import Neuron
 from .grid import Grid
 from .mapping import Mapping
@@ -52,10 +53,8 @@ def missing(mechanism: Mechanism) -> str | None:
     kind = type(mechanism).__name__
     if type(mechanism) not in HELD:
         return kind
-    if not getattr(mechanism, "frozen", True):
-        return f"refractory period with a free voltage ({kind}, frozen=False)"
-    if getattr(mechanism, "v_spike", None) is not None:
-        return f"second reset ({kind}, v_spike)"
+    if isinstance(mechanism, Spiking) and mechanism.options:
+        return f"{kind} with {mechanism.options}"
     return None
 
 

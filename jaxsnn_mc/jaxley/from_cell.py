@@ -4,6 +4,7 @@ Jaxley's branch points are kept as compartments without capacitance, which the s
 those with two neighbours are eliminated. For loads and conductances see `to_cell.py`.
 """
 
+import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
@@ -16,7 +17,7 @@ from jaxsnn_mc.channels import AdEx as AdExChannel  # pyright: ignore[reportMiss
 from jaxsnn_mc.channels import Fire  # pyright: ignore[reportMissingImports]
 
 from ..checks import shown
-from ..mechanism import Mechanism, parameters
+from ..mechanism import Mechanism
 from ..mechanisms import LIF, AdEx, Leak
 from ..neuron import Neuron
 from .channel import GEOMETRY, PER_AREA, JaxleyChannel, traffic
@@ -171,7 +172,7 @@ def _fields(
 ) -> dict[str, Any]:
     """The parameters that a channel shares with a mechanism, `per_area` in nS and pA."""
     result = {}
-    for key in parameters(kind):
+    for key in (field.name for field in dataclasses.fields(kind)):
         if f"{name}_{key}" in cell.nodes:
             scale = PER_AREA * area[rows] if key in per_area else 1.0
             result[key] = _column(cell, f"{name}_{key}", rows) * scale

@@ -22,6 +22,7 @@ from jaxsnn_mc.channels import Fire  # pyright: ignore[reportMissingImports]
 from ..checks import known, shown
 from ..mechanism import Mechanism
 from ..mechanisms import LIF, AdEx, Leak
+from ..mechanisms.spiking import Spiking
 from ..neuron import Neuron
 from .channel import PER_AREA, JaxleyChannel
 
@@ -221,6 +222,11 @@ def _channels(
 ) -> Iterator[tuple[Channel, dict[str, Any]]]:
     """A mechanism as Jaxley channels, each with its parameters, per area."""
     name, m = mechanism.name or None, mechanism
+    if isinstance(m, Spiking) and m.options:
+        raise ValueError(
+            f"Jaxley has no {type(m).__name__} with {m.options} (in {neuron.names[where[0]]!r}); leave "
+            "that away to go over."
+        )
     if type(m) is Leak:
         yield _leak(m, name, area)
     elif type(m) is AdEx:

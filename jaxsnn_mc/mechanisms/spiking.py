@@ -64,6 +64,12 @@ class Spiking(Mechanism):
         return self.v_th
 
     @property
+    def options(self) -> str:
+        """What it has besides one reset and a frozen refractory period, "" if nothing."""
+        used = ["v_spike"] if self.v_spike is not None else []
+        return " and ".join(used if self.frozen else [*used, "frozen=False"])
+
+    @property
     def waits(self) -> bool:
         """Whether the refractory period has to keep the neuron from firing (frozen at v_reset it
         cannot)."""
