@@ -82,7 +82,7 @@ def example_3(f_i: Any, step: Any, synaptic: Any, oblique: Any) -> Figure:
         axes[1].plot(step.solution.ts, v, color=colour, label=f"{step.amplitude[k]:g} pA")
     axes[1].axhline(EXAMPLES["example_3"]["sag: steady at -350 pA, mV"].exact, color=GREY, ls=":")
     axes[1].legend(frameon=False, loc="center right")
-    _label(axes[1], "Steps into the soma (dots: published)", "time (ms)", "voltage (mV)")
+    _label(axes[1], "Steps into the soma (dotted: exact)", "time (ms)", "voltage (mV)")
     axes[2].plot(synaptic.distances, synaptic.attenuation, "s-", color=BLUE, label="ours")
     theirs = [EXAMPLES["example_3"][f"synaptic attenuation {x}"].dendrify for x in ("prox", "med", "dist1")]  # fmt: skip # noqa: E501
     axes[2].plot(synaptic.distances, np.array(theirs, float), **THEIRS, label="Dendrify")
