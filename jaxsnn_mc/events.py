@@ -15,7 +15,7 @@ from jaxtyping import Array, Int
 
 from .cells import Cells, CellState, Margins, put, take, together
 from .drive import External
-from .locate import Crossing, Flow, Start, cross, either, locate, margins
+from .locate import Crossing, Flow, Start, choose, cross, either, locate, margins
 from .log import Log, record, report
 from .methods import StepMethod, held_for
 from .spike_rules import Exact, SpikeRule, Surrogate
@@ -49,7 +49,7 @@ def switch(cells: Cells, before: CellState, x: CellState, h: Array) -> CellState
         if left is not None:
             now, old = (left > 0) & (left <= h), take(v, part.where)
             after, new = part.mechanism.switch(state, old)
-            state = _where(now, after, state)
+            state = choose(now, after, state)
             v = put(v, part.where, jnp.where(now, new, old))
         parts.append(state)
     return CellState(v, tuple(parts))
@@ -90,7 +90,7 @@ def step(
 
     def resolve(x, after, log):
         resolved = _resolve(stepper, start._replace(x=x), dt, log, chunk_time, index)
-        return _where(hard, resolved, (after, log))
+        return choose(hard, resolved, (after, log))
 
     # Backwards, what the branch computes is computed again: else quiet steps would store zeros.
     resolve = jax.checkpoint(resolve, prevent_cse=False)
@@ -158,7 +158,7 @@ def _divide(stepper: Stepper, start: Start, dt: Array) -> Parts:
                 return end, event
 
             event_or_not = lax.cond(_any_in_batch(fires), past_event, nothing)
-            end, event = _where(fires, event_or_not, nothing())
+            end, event = choose(fires, event_or_not, nothing())
         events = jax.tree.map(
             lambda y, new: lax.dynamic_update_index_in_dim(y, new, k, 0), found.events, event
         )
@@ -204,7 +204,7 @@ def _resolve(stepper, start, dt, log, chunk_time, index):
         after, at = switch(cells, x, after, h), switch(cells, x, at, h)
         at, time = jump(cells, at, event.which), elapsed + late
         new_log = record(log, event.which, chunk_time + time, event.slope)
-        return *_where(fires, (at, time, new_log), (after, elapsed, log)), error
+        return *choose(fires, (at, time, new_log), (after, elapsed, log)), error
 
     part = jax.checkpoint(part, prevent_cse=False)
 
@@ -212,7 +212,7 @@ def _resolve(stepper, start, dt, log, chunk_time, index):
         k, _ = now
         used = k < parts.count
         new = lax.cond(_any_in_batch(used), lambda: part(*carry, *now), lambda: carry)
-        return _where(used, new, carry), None
+        return choose(used, new, carry), None
 
     error = jax.tree.map(jnp.zeros_like, x.v)
     start = (x, jnp.zeros_like(dt), log, error)
@@ -238,10 +238,6 @@ def _until_planned(cells: Cells, x: CellState, left: Array) -> Array:
     for planned in [*(held for _, held in held_for(cells, x)), *due_in(cells, x)]:
         left = jnp.minimum(left, jnp.min(jnp.where(planned > 0, planned, left)))
     return left
-
-
-def _where(condition, a, b):
-    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), a, b)
 
 
 @jax.custom_batching.custom_vmap

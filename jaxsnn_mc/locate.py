@@ -89,7 +89,7 @@ def locate(start: Start, flow: Flow, m0: Margins, left: Array) -> Crossing:
     def newton(search: _Search) -> _Search:
         h = search.h
         _, _, m, slope = after(h)
-        which = _choose(jnp.equal(search.count, 0), first(m, slope), search.which)
+        which = choose(jnp.equal(search.count, 0), first(m, slope), search.which)
         m, slope = _pick(which, m), _pick(which, slope)
         low, high = jnp.where(m > 0, search.low, h), jnp.where(m > 0, h, search.high)
         new = h - m / slope
@@ -110,7 +110,7 @@ def locate(start: Start, flow: Flow, m0: Margins, left: Array) -> Crossing:
     still = jax.tree.map(jnp.zeros_like, start.x)
     firing = tuple(m >= 0 for m in m0)
     now = Crossing(firing, jnp.zeros_like(left), start.x, still, jnp.full_like(left, jnp.inf))
-    return _choose(at_once, now, crossing)
+    return choose(at_once, now, crossing)
 
 
 class _Search(NamedTuple):
@@ -152,5 +152,6 @@ def _pick(which: Margins, values: Margins) -> Array:
     return reduce(jnp.add, chosen)
 
 
-def _choose(condition: Array, a: Any, b: Any) -> Any:
+def choose(condition: Array, a: Any, b: Any) -> Any:
+    """The pytree `a` where the condition holds, else `b`."""
     return jax.tree.map(lambda a, b: jnp.where(condition, a, b), a, b)
