@@ -18,6 +18,7 @@ from .drive import External
 from .locate import Crossing, Flow, Start, choose, cross, either, locate, margins
 from .log import Log, record, report
 from .methods import StepMethod, held_for
+from .rarely import rarely
 from .spike_rules import Exact, SpikeRule, Surrogate
 
 
@@ -86,17 +87,12 @@ def step(
         return after, log, jnp.zeros(0, dt.dtype)
     hard = lax.stop_gradient(either(checks))
 
+    def resolve(short, start, dt, chunk_time, index):
+        _, log = short
+        return _resolve(stepper, start, dt, log, chunk_time, index)
+
     start = Start(cells, external, x, t)
-
-    def resolve(x, after, log):
-        resolved = _resolve(stepper, start._replace(x=x), dt, log, chunk_time, index)
-        return choose(hard, resolved, (after, log))
-
-    # Backwards, what the branch computes is computed again: else quiet steps would store zeros.
-    resolve = jax.checkpoint(resolve, prevent_cse=False)
-    end, new_log = lax.cond(
-        _any_in_batch(hard), resolve, lambda x, *as_it_is: as_it_is, x, after, log
-    )
+    end, new_log = rarely(hard, resolve, (after, log), start, dt, chunk_time, index)
     fired = jax.tree.map(lambda a, b: (a - b).astype(dt.dtype), new_log.count, log.count)
     if isinstance(rule, Surrogate) and cells.firing:
         fired = jax.tree.map(rule.spike, fired, margins(cells, after))
@@ -244,8 +240,8 @@ def _until_planned(cells: Cells, x: CellState, left: Array) -> Array:
 def _any_in_batch(predicate: Array) -> Array:
     """The predicate, or under vmap whether it holds anywhere in the batch.
 
-    A `cond` on it stays a branch under vmap: the batch takes the long way only when one of its
-    members must (and each member then selects its own result).
+    Where `rarely` runs a batch side by side, a `cond` on it stays a branch: the batch takes the long
+    way only when one of its members must (and each member then selects its own result).
     """
     return predicate
 

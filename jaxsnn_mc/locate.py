@@ -87,39 +87,38 @@ def locate(start: Start, flow: Flow, m0: Margins, left: Array) -> Crossing:
         return end, rate, m, jax.tree.map(lambda s: jnp.maximum(s, 1e-12), slope)
 
     def newton(search: _Search) -> _Search:
-        h = search.h
-        _, _, m, slope = after(h)
-        which = choose(jnp.equal(search.count, 0), first(m, slope), search.which)
-        m, slope = _pick(which, m), _pick(which, slope)
+        h, last = search.found.h, search.close
+        at, rate, m, slopes = after(h)
+        which = choose(jnp.equal(search.count, 0), first(m, slopes), search.found.which)
+        m, slope = _pick(which, m), _pick(which, slopes)
         low, high = jnp.where(m > 0, search.low, h), jnp.where(m > 0, h, search.high)
         new = h - m / slope
         inside = (new >= low) & (new <= high)
         new = jnp.where(inside, new, 0.5 * (low + high))
-        done = jnp.where(inside, jnp.abs(new - h) < ACCURACY * left, high - low < _TINY * left)
-        return _Search(new, done, which, low, high, search.count + 1)
+        close = jnp.where(inside, jnp.abs(new - h) < ACCURACY * left, high - low < _TINY * left)
+        found = Crossing(which, jnp.where(last, h, new), at, rate, slope)
+        return _Search(found, close, last, low, high, search.count + 1)
 
     def moving(search: _Search) -> Array:
-        return ~search.done & (search.count < LOCATE_ITERATIONS)
+        return ~search.done & (search.count <= LOCATE_ITERATIONS)
 
     at_once = either(m >= 0 for m in m0)
-    none = tuple(m >= jnp.inf for m in m0)
-    begin = _Search(left, at_once, none, jnp.zeros_like(left), left, 0)
-    found = lax.while_loop(moving, newton, begin)
-    end, rate, _, slope = after(found.h)
-    crossing = Crossing(found.which, found.h, end, rate, _pick(found.which, slope))
     still = jax.tree.map(jnp.zeros_like, start.x)
+    none = Crossing(tuple(m >= jnp.inf for m in m0), left, still, still, jnp.zeros_like(left))
+    begin = _Search(none, at_once, jnp.zeros_like(at_once), jnp.zeros_like(left), left, 0)
+    found = lax.while_loop(moving, newton, begin).found
     firing = tuple(m >= 0 for m in m0)
     now = Crossing(firing, jnp.zeros_like(left), start.x, still, jnp.full_like(left, jnp.inf))
-    return choose(at_once, now, crossing)
+    return choose(at_once, now, found)
 
 
 class _Search(NamedTuple):
-    """Newton's search for an event: its time h (ms), whether it is done, which event, the bracket,
-    and the iterations done."""
+    """Newton's search for an event: what it found, `h` its next time; whether that is close enough,
+    and done with once evaluated; the bracket, and the iterations done."""
 
-    h: Array
+    found: Crossing
+    close: Bool[Array, ""]
     done: Bool[Array, ""]
-    which: Margins
     low: Array
     high: Array
     count: Int[Array, ""] | int

@@ -33,10 +33,10 @@ from .plan import Moving, Plan, make_plan, ndims
 from .solution import Diagnostics, Solution
 from .spike_rules import Exact, SpikeRule, Surrogate
 
-BLOCK = 256
-"""Bytes of one number of each neuron of a population that run together (64 neurons in float32): their
+BLOCK = 512
+"""Bytes of one number of each neuron of a population that run together (128 neurons in float32): their
 state, and backwards their chunk of it, stay in the caches and below the size up to which XLA compiles
-the loop whole (twice as many: a gradient takes twice as long). Few wait while one has an event."""
+the loop whole."""
 
 SIMD = 16
 """Numbers in the widest vector of a processor (float32): blocks are multiples of it."""
@@ -76,7 +76,7 @@ def simulate(
     - `dtype`: float32 or float64; by default that of the neuron's numbers.
     - `max_events`: how many events and ends of refractory periods a neuron may have in one step;
       steps with more are reported.
-    - `block`: how many neurons of a population run side by side (float32: 64, float64: 32).
+    - `block`: how many neurons of a population run side by side (float32: 128, float64: 64).
 
     **Returns:** a `Solution`. Works under jit, vmap and differentiation.
 
@@ -148,8 +148,11 @@ def _run(plan: Plan, stepper: events.Stepper, moving: Moving, dt: Array):
         carry = _Carry(x, log, carry.index + 1, carry.chunk_start)
         return carry, spikes if step_by_step else None
 
-    # Backwards, a step is recomputed from where it started instead of storing its insides.
-    one_step = jax.checkpoint(one_step, prevent_cse=False)
+    # Backwards, a step is computed again from where it started instead of storing its insides; in
+    # blocks of small neurons a chunk of steps is, which costs less for each and stays in the caches.
+    by_chunk = plan.size is not None and cells.unrolled and not plan.checkpoint
+    if not by_chunk:
+        one_step = jax.checkpoint(one_step, prevent_cse=False)
 
     def one_record(carry: _Carry, now: drive.Drive):
         carry, spikes = lax.scan(one_step, carry, now, length=plan.every)
@@ -172,7 +175,7 @@ def _run(plan: Plan, stepper: events.Stepper, moving: Moving, dt: Array):
     chunks, rest = divmod(plan.n_steps // plan.every, plan.chunk)
     whole = chunks * plan.chunk * plan.every
     shaped = jax.tree.map(lambda d: d[:whole].reshape(chunks, plan.chunk, plan.every), drives)
-    chunk = jax.checkpoint(one_chunk) if plan.checkpoint else one_chunk
+    chunk = jax.checkpoint(one_chunk) if plan.checkpoint or by_chunk else one_chunk
     carry, (outputs, times, starts) = lax.scan(chunk, carry, shaped, length=chunks)
     outputs = jax.tree.map(lambda y: y.reshape(-1, *y.shape[2:]), outputs)
     if rest:
