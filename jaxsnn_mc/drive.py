@@ -40,15 +40,19 @@ def prepare(
             currents.append((int(at[neuron.tree.index(one.compartment)]), one))
         elif isinstance(one, SampledCurrent | NoiseCurrent):
             key = int(at[neuron.tree.index(one.compartment)])
-            drive.currents[key] = drive.currents.get(key, 0.0) + one.per_step(n_steps, dt)
+            _add(drive.currents, key, one.per_step(n_steps, dt))
         elif isinstance(one, SpikeTrain):
             group, member = neuron.find(one.compartment, one.synapse)
             part = next(
                 k for k, p in enumerate(cells.parts) if p.group == group and member in p.members
             )
             target = (part, cells.parts[part].members.index(member))
-            drive.weights[target] = drive.weights.get(target, 0.0) + one.per_step(n_steps, dt)
+            _add(drive.weights, target, one.per_step(n_steps, dt))
     return Currents(tuple(i for i, _ in currents), tuple(one for _, one in currents)), drive
+
+
+def _add(found: dict, key, arrived: Array) -> None:
+    found[key] = found[key] + arrived if key in found else arrived
 
 
 def receive(cells: Cells, x: CellState, drive: Drive) -> CellState:

@@ -46,7 +46,10 @@ def solve(parent: tuple[int, ...], diagonal: Values, g: Values, b: Values, v: Va
     **Returns:** x in mV, of the kind of `b`. Forward and reverse mode are one more solve each.
     """
     if isinstance(b, tuple):
-        return _unrolled(parent, diagonal, g, b, v)
+        form = partial(_unrolled, parent)
+        if len(parent) == 1:
+            return form(diagonal, g, b, v)
+        return lax.platform_dependent(diagonal, g, b, v, cpu=partial(_once, form), default=form)
     down = sequence(parent)
     at = None if down == tuple(range(len(parent))) else _indices(down)
     return _loop(_indices((0, *parent[1:])), diagonal, g, b, v, at)
@@ -153,6 +156,25 @@ def _unrolled(parent, diagonal, g, b, v) -> tuple[Array, ...]:
         p = parent[i]
         x[i] = b[i] * inverse[i] + share[i] * (x[p] + (v[p] - v[i]))
     return tuple(x)
+
+
+def _once(form, diagonal, g, b, v) -> tuple[Array, ...]:
+    """`form` in a branch that is always taken. XLA's CPU backend merges what leads to several results
+    into each of them, and would sum all currents up once for every compartment; into a branch it
+    merges nothing (a pool with dendritic spikes: 11.3 -> 7.6 ns a neuron-step)."""
+    nowhere = jax.tree.map(lambda x: jnp.full_like(x, jnp.nan), b)
+    return lax.cond(_usual(diagonal[0]), form, lambda *_: nowhere, diagonal, g, b, v)
+
+
+@jax.custom_batching.custom_vmap
+def _usual(x: Array) -> Array:
+    """True, which XLA cannot know, and under vmap still a scalar."""
+    return jnp.any(x != jnp.inf)
+
+
+@_usual.def_vmap
+def _usual_vmap(size, batched, x):
+    return _usual(x[0]), False
 
 
 def _loop(

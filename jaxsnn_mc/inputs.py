@@ -4,6 +4,7 @@ A current says its mean over any part of a step (`mean`) or, if it is sampled, o
 (`per_step`). A spike train says the weight that arrives at the start of each step.
 """
 
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -162,17 +163,34 @@ class SpikeTrain(eqx.Module):
         """The weight that arrives at the start of each step (n_steps,)."""
         real = jnp.isfinite(self.times)
         at = jnp.where(real, self.times, 0.0) / dt
-        fixed = jax.lax.stop_gradient(at)
-        step = jnp.floor(fixed)
-        place, moved = fixed - step, at - fixed  # `moved` is zero, with a derivative
-        weights = jnp.where(real, self.weights, 0.0)
-        step = step.astype(jnp.int32)
-        drive = jnp.zeros(n_steps + 3, weights.dtype)
-        for k, share in ((step, 1.0 - place), (step + 1, place)):
-            before = jnp.maximum(k - 1, 0)
-            push = weights * share * moved / (k + 1 - before)
-            drive = drive.at[k].add(weights * share).at[before].add(-push).at[k + 1].add(push)
-        return drive[:n_steps]
+        return _arriving(n_steps, jnp.where(real, self.weights, 0.0), at)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _arriving(n_steps: int, weights: Array, at: Array) -> Array:
+    """What arrives at the start of each step (n_steps,): weights (k,) at times `at` (k,), in steps,
+    each in proportion at the step before and the one after."""
+    step = jnp.floor(at)
+    place, step = at - step, step.astype(jnp.int32)
+    parts = jnp.concatenate([weights * (1.0 - place), weights * place])
+    steps = jnp.concatenate([step, step + 1])
+    return jnp.zeros(n_steps, weights.dtype).at[steps].add(parts)  # what falls outside is dropped
+
+
+@_arriving.defjvp
+def _arriving_jvp(n_steps, primals, tangents):
+    """By the times: a weight that moves is taken from the step before its own and given to the one
+    after it, the central difference of the response; second order in the step."""
+    (weights, at), (weights_dot, at_dot) = primals, tangents
+    step = jnp.floor(at)
+    place, step = at - step, step.astype(jnp.int32)
+    moved = jnp.zeros(n_steps, weights.dtype)
+    for k, share in ((step, 1.0 - place), (step + 1, place)):
+        before = jnp.maximum(k - 1, 0)
+        push = weights * share * at_dot / (k + 1 - before)
+        moved = moved.at[before].add(-push).at[k + 1].add(push)
+    arriving = _arriving(n_steps, weights, at)
+    return arriving, _arriving(n_steps, weights_dot, at) + moved
 
 
 Input = StepCurrent | SampledCurrent | NoiseCurrent | SpikeTrain

@@ -18,6 +18,7 @@ import memory
 import numpy as np
 from gradients import gradient
 from jaxley_race import jaxley
+from pools import pool
 from problems import large_tree, one_neuron, population
 from race import Table, environment, figures, race, render
 
@@ -49,6 +50,7 @@ PROBLEMS: dict[str, Callable[[bool], Iterator[Table]]] = {
     "population": population,
     "tree": large_tree,
     "jaxley": jaxley,
+    "pool": pool,
     "gradient": gradient,
 }
 """By name: `problem(quick)` yields tables, each then raced. "gradient" goes on to the memory."""

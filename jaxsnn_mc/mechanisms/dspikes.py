@@ -127,8 +127,10 @@ class DendriticPulse(Dendritic):
     def pulses(self, since: Array, dt: Array) -> tuple[Array, Array]:
         """The parts of the next dt (ms) for which the two pulses are on."""
 
+        rate = 1.0 / jnp.maximum(dt, SHORTEST)
+
         def before(end: Array) -> Array:
-            return jnp.clip((end - since) / jnp.maximum(dt, SHORTEST), 0.0, 1.0)
+            return jnp.clip((end - since) * rate, 0.0, 1.0)
 
         fall = before(self.offset + self.duration_fall) - before(self.offset)
         return before(self.duration_rise), fall

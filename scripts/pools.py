@@ -1,0 +1,92 @@
+"""Pools of Dendrify's four-compartment neuron, against Dendrify: its scalability study.
+
+Every neuron has Poisson spikes of its own, 50 Hz into each of two dendrites, and no neuron hears
+another; 1 s in steps of 0.1 ms. Dendrify draws its spikes in the loop, ours are drawn before (part
+of the build). Units: ms, mV, pF, nS, um; wall-clock times in s.
+"""
+
+import time
+from collections.abc import Iterator
+from functools import partial
+
+import jax
+import numpy as np
+from peers import Run
+from peers.dendrify_pool import PULSES, RATE, dendrify_cpp, dendrify_cython, rates
+from problems import EULER, SPLITTING
+from race import Contestant, Table
+
+import jaxsnn_mc as mc
+from jaxsnn_mc.geometry import Cylinder
+
+DT = 0.1  # ms
+
+
+def pool(quick: bool) -> Iterator[Table]:
+    """Passive and active dendrites, pools of 100 to 100,000."""
+    n_steps = 1_000 if quick else 10_000
+    for active in (False, True):
+        for n in (128,) if quick else (100, 1_000, 10_000, 100_000):
+            rows = []
+            for dtype in ("float32", "float64"):
+                for name, method in (("implicit Euler", EULER), ("splitting", SPLITTING)):
+                    build = partial(_ours, n, n_steps, dtype, method, active)
+                    rows.append(Contestant(f"ours, {name}, {dtype}", build, n, n_steps, DT))
+            for peer in (dendrify_cpp, dendrify_cython):
+                build = partial(peer, n, n_steps, DT, active)
+                name = peer.__name__.replace("_", ", ")
+                rows.append(Contestant(f"{name}, float64", build, n, n_steps, DT))
+            kind = "active" if active else "passive"
+            title = f"Pool of {n:,}, {kind} dendrites, {n_steps:,} steps of {DT:g} ms"
+            yield Table(title, rows, None, rounds=3)
+
+
+def neuron(active: bool) -> mc.Neuron:
+    """The neuron: a chain of soma, trunk, prox and dist."""
+    shape = partial(Cylinder, specific_leak=40.0, scale_factor=2.8)
+    soma = shape(25.0, 25.0)
+    fires = mc.LIF(soma.g_leak, v_leak=-60.0, v_th=-50.0, v_reset=-60.0, t_ref=4.0, frozen=False)
+    at = {"soma": mc.Compartment(soma.c_m, [fires])}
+    for name, diameter in (("trunk", 2.5), ("prox", 1.0), ("dist", 0.5)):
+        size = shape(100.0, diameter, spine_factor=1.5)
+        holds: list[mc.Mechanism] = [mc.Leak(size.g_leak, -60.0)]
+        if name != "trunk":
+            holds.append(mc.AMPA({"prox": 2.0, "dist": 1.0}[name], 5.0))
+        if active:
+            holds.append(mc.SodiumPulse(*PULSES[name], v_th=-40.0))
+        at[name] = mc.Compartment(size.c_m, holds)
+    edges = [("soma", "trunk", 15.0), ("trunk", "prox", 10.0), ("prox", "dist", 4.0)]
+    return mc.Neuron(at, edges)
+
+
+def poisson(n: int, t_max: float, rng: np.random.Generator) -> np.ndarray:
+    """Spike times (ms) of n Poisson processes (n, most), inf where there is none."""
+    counts = rng.poisson(1e-3 * RATE * t_max, n)
+    times = rng.uniform(0.0, t_max, (n, counts.max()))
+    return np.sort(np.where(np.arange(counts.max()) < counts[:, None], times, np.inf))
+
+
+def _ours(n: int, n_steps: int, dtype: str, method: mc.StepMethod, active: bool) -> Run:
+    """Our own simulation, until the spike counts are there."""
+    begin, rng, t_max = time.perf_counter(), np.random.default_rng(0), n_steps * DT
+    with jax.enable_x64(dtype == "float64"):
+        one = neuron(active)
+        inputs = [
+            mc.SpikeTrain(name, poisson(n, t_max, rng).astype(dtype), 1.0, synapse="AMPA")
+            for name in ("dist", "prox")
+        ]
+
+    def simulate() -> tuple[float, mc.Solution]:
+        begin = time.perf_counter()
+        with jax.enable_x64(dtype == "float64"):
+            solution = mc.simulate(one, inputs, t_max=t_max, dt=DT, method=method, record=())
+            jax.block_until_ready(solution.counts)
+        return time.perf_counter() - begin, solution
+
+    _, solution = simulate()
+    setup_s = time.perf_counter() - begin
+    total = np.asarray(solution.counts).sum(0)
+    counts = dict(zip([name for name, _ in solution.sources], total, strict=True))
+    order = [name for name in ("soma", "dist", "prox") if name in counts]
+    note = rates({name: counts[name] for name in order}, n, t_max)
+    return Run("jaxsnn_mc", lambda: simulate()[0], setup_s, np.array([]), note=note)
