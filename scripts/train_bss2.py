@@ -107,17 +107,17 @@ def with_soma(problem):
 
 
 def train(start, where, objective, rate, steps, project=None):
-    """The values at each step. Learning rates are in LSB of 6 bits; those of the soma in mV, pA, ms."""
+    """The `Fit`. Learning rates are in LSB of 6 bits; those of the soma in mV, pA, ms."""
     labels = jax.tree_util.tree_map_with_path(lambda p, _: jax.tree_util.keystr(p), start)
     lsb = (MAPPING.pF_per_lsb, *[MAPPING.pA_per_lsb] * len(NUMBERS), 0.3, 3.0, 3.0)
     scale = dict(zip(jax.tree.leaves(where(labels)), lsb, strict=False))
-    done = mc.fit(start, objective, where, optimizer=optax.adam(rate), steps=steps, scale=scale,
+    return mc.fit(start, objective, where, optimizer=optax.adam(rate), steps=steps, scale=scale,
                   project=project)  # fmt: skip
-    return tuple(done.history.values())
 
 
-def best(history, start, where, measure):
+def best(fit, start, where, measure):
     """For each problem the values of the step with the lowest error, and these errors."""
+    history = tuple(fit.history.values())
     errors = jax.jit(lambda h: jax.lax.map(lambda x: measure(eqx.tree_at(where, start, x)), h))
     table = np.asarray(errors(history))
     at = table.argmin(0), np.arange(table.shape[1])
@@ -125,7 +125,8 @@ def best(history, start, where, measure):
 
 
 def compare_rounding(number, steps):
-    """Ways 1 and 2 on tasks: errors (number,) by way, the targets, and the trained problems."""
+    """Ways 1 and 2 on tasks: errors (number,) by way, the targets, the trained problems, and the mean
+    loss of a task at each step."""
     start, target = problems(range(number))
     full, ideal = (
         (lambda p: error(spikes(*p), target)),
@@ -133,19 +134,19 @@ def compare_rounding(number, steps):
     )
     objective = lambda p: loss(spikes(*p), target)  # noqa: E731
     decaying = lambda n: optax.cosine_decay_schedule(0.5, n, 0.02)  # noqa: E731
-    once, exact = best(
-        train(start, resolved, objective, decaying(steps), steps), start, resolved, full
-    )
-    half, _ = best(train(start, resolved, objective, decaying(steps // 2), steps // 2), start, resolved,
-                   full)  # fmt: skip
-    aware = train(half, resolved, objective, 0.3, steps - steps // 2, project=on_chip)
-    aware, errors = best(aware, half, resolved, ideal)
+    fits = [train(start, resolved, objective, decaying(n), n) for n in (steps, steps // 2)]
+    once, exact = best(fits[0], start, resolved, full)
+    half, _ = best(fits[1], start, resolved, full)
+    fits.append(train(half, resolved, objective, 0.3, steps - steps // 2, project=on_chip))
+    aware, errors = best(fits[2], half, resolved, ideal)
+    losses = {"full": fits[0].losses, "aware": np.append(fits[1].losses, fits[2].losses)}
     results = {"full": exact, "rounded": np.asarray(ideal(once)), "aware": errors}
     for name, leaves in (("c_m", slice(0, 1)), ("weights", slice(1, None))):
         pick = lambda p, leaves=leaves: resolved(p)[leaves]  # noqa: E731
         mixed = eqx.tree_at(pick, once, pick(on_chip(once)))
         results[f"rounded {name} alone"] = np.asarray(full(mixed))
-    return results, target, {"rounded": on_chip(once), "aware": on_chip(aware)}
+    solutions = {"rounded": on_chip(once), "aware": on_chip(aware)}
+    return results, target, solutions, {name: x / number for name, x in losses.items()}
 
 
 def emulated(problem, keys, sigmas):
@@ -173,16 +174,18 @@ def chips(number):
 
 
 def train_in_loop(solution, target, number, steps):
-    """Way 3: a solution of one task transferred to chips, and trained on each in the loop."""
+    """Way 3: a solution of one task transferred to chips, and trained on each in the loop. Errors and
+    spikes of both, and the mean loss of a chip at each step."""
     keys, sigmas = chips(number)
     start = population(solution, number)
     measure = lambda p: error(spikes(*emulated(p, keys, sigmas)), target)  # noqa: E731
     before = np.asarray(measure(start))
-    history = train(start, with_soma, loop_objective(keys, sigmas, target), 0.5, steps)
-    after, errors = best(history, start, with_soma, measure)
+    fit = train(start, with_soma, loop_objective(keys, sigmas, target), 0.5, steps)
+    after, errors = best(fit, start, with_soma, measure)
     patterns = {"transferred": spikes(*emulated(start, keys, sigmas)),
                 "in the loop": spikes(*emulated(after, keys, sigmas))}  # fmt: skip
-    return {"transferred": before, "in the loop": errors}, patterns
+    losses = {"in the loop": fit.losses / number}
+    return {"transferred": before, "in the loop": errors}, patterns, losses
 
 
 def step_seconds(solution, target, number):
@@ -199,24 +202,39 @@ def step_seconds(solution, target, number):
     return min(times[1:])
 
 
-def draw(patterns, target, errors):
-    """Spike patterns of the first task and chips; errors on tasks and on chips."""
-    figure, axes = plt.subplots(1, 3, figsize=(12.0, 3.6), layout="constrained")
+def draw(patterns, target, errors, losses):
+    """Spike patterns of the task and chips; losses; errors on tasks and on chips."""
+    figure, ((spiking, learning), below) = plt.subplots(
+        2, 2, figsize=(9.0, 6.6), layout="constrained"
+    )
     rows = {"target": target, **patterns}
     for y, (name, times) in enumerate(reversed(rows.items())):
         colour = "black" if name == "target" else f"C{y}"
         for k, train_ in enumerate(np.atleast_2d(times)):
             train_ = train_[np.isfinite(train_)]
             n = len(np.atleast_2d(times))
-            axes[0].vlines(train_, y - 0.4 + 0.8 * k / n, y - 0.4 + 0.8 * (k + 1) / n, color=colour)
-    axes[0].set_yticks(range(len(rows)), list(reversed(rows)))
-    axes[0].set(xlabel="time (ms)", xlim=(0.0, T_MAX), title="spikes")
+            spiking.vlines(train_, y - 0.4 + 0.8 * k / n, y - 0.4 + 0.8 * (k + 1) / n, color=colour)
+    spiking.set_yticks(range(len(rows)), list(reversed(rows)))
+    spiking.set(xlabel="time (ms)", xlim=(0.0, T_MAX), title="spikes of one task (a row is a chip)")
+    colours = {"full": "0.4", "aware": "C2", "in the loop": "C0"}
+    for name, values in losses.items():
+        learning.semilogy(values, color=colours[name], label=name)
+    learning.axvline(len(losses["aware"]) // 2, color="C2", linestyle=":", linewidth=1.0)
+    learning.set(xlabel="step", title="mean loss (dotted: aware goes on the grid)")
+    learning.legend()
     ends = [1e-3, 100.0]
-    for axis, (x, y), title in zip(axes[1:], (("rounded", "aware"), ("transferred", "in the loop")),
-                                   ("tasks, ideal chip", "emulated chips"), strict=True):  # fmt: skip
+    pairs, titles = (
+        (("rounded", "aware"), ("transferred", "in the loop")),
+        ("a task", "an emulated chip"),
+    )
+    for axis, (x, y), title in zip(below, pairs, titles, strict=True):
         axis.loglog(ends, ends, color="0.7", linewidth=1.0)
         axis.loglog(np.maximum(errors[x], ends[0]), np.maximum(errors[y], ends[0]), "o", alpha=0.6)
-        axis.set(xlabel=f"{x}: error (ms)", ylabel=f"{y}: error (ms)", title=title)
+        axis.set(
+            xlabel=f"{x}: spike-time error (ms)",
+            ylabel=f"{y}: error (ms)",
+            title=f"a point is {title}",
+        )
     return figure
 
 
@@ -234,10 +252,10 @@ def main() -> int:
     add("--json", type=Path, metavar="FILE", help="also write all numbers")
     args = parser.parse_args()
     warnings.simplefilter("ignore", RuntimeWarning)  # of saturated weights; they are in the table
-    errors, target, solutions = compare_rounding(args.tasks, args.steps)
+    errors, target, solutions, losses = compare_rounding(args.tasks, args.steps)
     k = int(np.argmin(errors["aware"]))  # the task that the model solves best goes to the chips
     first = jax.tree.map(lambda x: x[k], solutions["aware"])
-    more, patterns = train_in_loop(first, target[k], args.chips, args.loop_steps)
+    more, patterns, loop_losses = train_in_loop(first, target[k], args.chips, args.loop_steps)
     seconds = {n: step_seconds(first, target[k], n) for n in (1, args.chips)}
     errors |= more
     print(f"\nSpike-time error (ms) {'median':>24}{'mean':>9}")
@@ -263,9 +281,8 @@ def main() -> int:
         args.out / name for name in ("bss2_training.png", "bss2_placement.png", "bss2_neuron.json")
     ]
     shown = {name: spikes(*solutions[name])[k] for name in ("rounded", "aware")}
-    draw(shown | {name: t[:10] for name, t in patterns.items()}, target[k], errors).savefig(
-        files[0], dpi=150
-    )
+    shown |= {name: t[:10] for name, t in patterns.items()}
+    draw(shown, target[k], errors, losses | loop_losses).savefig(files[0], dpi=150)
     written = mc.bss2.export(first[0], files[2], first[1], mapping=MAPPING)
     written.placement.draw().savefig(files[1], dpi=150)
     if args.json:

@@ -265,8 +265,15 @@ def test_surrogate(form):
     assert slope < -1e-3
 
 
-@pytest.mark.parametrize("form", [mc.SodiumSpike, mc.CalciumPulse])
-@pytest.mark.parametrize("method", [mc.ImplicitEuler(), splitting])
+@pytest.mark.parametrize(
+    ("form", "method"),
+    [
+        (mc.SodiumSpike, splitting),
+        (mc.CalciumPulse, mc.ImplicitEuler()),
+        pytest.param(mc.SodiumSpike, mc.ImplicitEuler(), marks=pytest.mark.slow),
+        pytest.param(mc.CalciumPulse, splitting, marks=pytest.mark.slow),
+    ],
+)
 def test_always_finite_in_float32(form, method):
     """+-100 nA, steps of 1 ms: no NaN in values or gradients."""
 

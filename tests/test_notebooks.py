@@ -64,5 +64,11 @@ def test_coming_from_dendrify(monkeypatch) -> None:
 
 
 def test_bss2_target(monkeypatch) -> None:
-    """Judged against its own cells, which hold the claims: none raises."""
-    executed("bss2_target.ipynb", monkeypatch)
+    """Judged against what it claims: training for the chip beats rounding, the loop beats transfer,
+    and the file gives the neuron back."""
+    text, _ = executed("bss2_target.ipynb", monkeypatch)
+    table = text.split("median error (ms)")[1].splitlines()[1:8]
+    error = {line[:24].strip(): float(line[24:]) for line in table}
+    assert error["aware"] < 0.5 * error["rounded"]
+    assert error["in the loop"] < 0.2 * error["transferred"]
+    assert text.split("in the loop")[1].splitlines()[1] == "True"

@@ -13,6 +13,7 @@ from scipy.optimize import brentq, curve_fit
 
 import jaxsnn_mc as mc
 from jaxsnn_mc import protocols
+from jaxsnn_mc.protocols import common
 
 FINE = {"method": mc.Splitting(), "dt": 0.05}
 C_M, G_LEAK, G = np.array([100.0, 60.0, 30.0]), np.array([5.0, 3.0, 1.0]), (8.0, 2.0)
@@ -271,3 +272,30 @@ def test_back_propagation() -> None:
     np.testing.assert_allclose(result.delays[1:], ts[v.argmax(0)][1:], atol=0.03)
     assert int(result.counts["soma.Spike"]) == 1
     assert isinstance(result.plot(), matplotlib.figure.Figure)
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+@pytest.mark.parametrize(("dt", "smooth", "corner"), [(0.1, 1e-3, 2e-3), (0.05, 2e-4, 5e-4)])
+def test_peaks_between_samples(dt, smooth, corner, sign):
+    """Of an alpha function (tau 0.8 ms), and of an exponential rise that turns into a decay at once:
+    the samples alone miss up to twice and ten times the limits."""
+    ts, worst = dt * np.arange(200), np.zeros((2, 2))
+    for phase in np.linspace(0.0, 1.0, 41):
+        since = np.maximum(ts - 3.0 - phase * dt, 0.0) / 0.8
+        alpha = since * np.exp(1.0 - since)
+        turn = 5.0 + phase * dt
+        top = 1.0 - np.exp(-(turn - 3.0) / 0.8)
+        rise = np.maximum(1.0 - np.exp(-(ts - 3.0) / 0.8), 0.0)
+        turned = np.where(ts < turn, rise, top * np.exp(turn - ts)) / top
+        for k, curve in enumerate((alpha, turned)):
+            found = float(common.peak(jnp.asarray(-70.0 * sign * curve))) / (-70.0 * sign)
+            worst[k] = np.maximum(worst[k], [abs(found - 1.0), 1.0 - curve.max()])
+    assert worst[0, 0] < smooth
+    assert worst[1, 0] < corner
+    assert worst[0, 1] > 1.8 * smooth
+    assert worst[1, 1] > 4.0 * corner
+
+
+def test_peaks_are_samples_at_the_ends_and_where_nothing_happens():
+    for curve in (np.arange(9.0), np.arange(9.0)[::-1], np.zeros(9), np.array([0.0, 3.0, 1.0])):
+        assert float(common.peak(jnp.asarray(curve))) == curve.max()

@@ -39,9 +39,45 @@ def window(solution: Solution, start: float, stop: float) -> slice:
 
 
 def peak(change: Array) -> Array:
-    """The value of `change` (..., R) that is furthest from 0."""
-    at = jnp.argmax(jnp.abs(change), axis=-1)
-    return jnp.take_along_axis(change, at[..., None], axis=-1)[..., 0]
+    """The value of `change` (..., R) that is furthest from 0, also between the samples.
+
+    A smooth top is that of the parabola through the three samples around the furthest one. A corner
+    (a current that sets in with a jump) is where the lines through the two samples before it and the
+    two after it meet. Second differences beside the top tell them apart: as large as those at it if
+    it is smooth, small beside a corner. A top within two samples of an end is the sample itself.
+    """
+    at = jnp.argmax(jnp.abs(change), axis=-1)[..., None]
+    last = change.shape[-1] - 1
+    y = {j: jnp.take_along_axis(change, jnp.clip(at + j, 0, last), axis=-1) for j in range(-3, 4)}
+    sign = jnp.where(y[0] < 0, -1.0, 1.0)
+    y = {j: sign * value for j, value in y.items()}
+    bend = {j: 2.0 * y[j] - y[j - 1] - y[j + 1] for j in range(-2, 3)}
+
+    slope = 0.5 * (y[1] - y[-1])
+    alike = _share(jnp.minimum(jnp.abs(bend[-1]), jnp.abs(bend[1])), jnp.abs(bend[0]))
+    smooth = y[0] + alike * 0.5 * slope**2 / _positive(bend[0])
+
+    def corner(side: int) -> Array:
+        """Where the lines meet between the top and the sample on one side of it, or the top."""
+        rise, fall = y[side] - y[2 * side], y[0] - y[-side]
+        part = (y[0] + fall - y[side]) / _positive(rise + fall)
+        meet = y[side] + part * rise
+        beside = jnp.abs(bend[2 * side]) + jnp.abs(bend[-side])
+        blend = _share(beside, jnp.abs(bend[side]) + jnp.abs(bend[0]))
+        meets = (rise > 0) & (fall > 0) & (part > 0) & (part < 1)
+        return jnp.where(meets, meet + blend * (smooth - meet), y[0])
+
+    found = jnp.maximum(smooth, jnp.maximum(corner(-1), corner(1)))
+    inside = (at >= 2) & (at <= last - 2)
+    return (sign * jnp.where(inside, found, y[0]))[..., 0]
+
+
+def _share(x: Array, of: Array) -> Array:
+    return jnp.clip(x / _positive(of), 0.0, 1.0)
+
+
+def _positive(x: Array) -> Array:
+    return jnp.where(x > 0, x, 1.0)
 
 
 def only_one(neuron: Neuron, protocol: str) -> None:
