@@ -81,7 +81,7 @@ def example_3(f_i: Any, step: Any, synaptic: Any, oblique: Any) -> Figure:
         v = step.solution["soma"][k]
         axes[1].plot(step.solution.ts, v, color=colour, label=f"{step.amplitude[k]:g} pA")
     axes[1].axhline(EXAMPLES["example_3"]["sag: steady at -350 pA, mV"].exact, color=GREY, ls=":")
-    axes[1].legend(frameon=False, loc="center right")
+    axes[1].legend(frameon=False, loc="center")
     _label(axes[1], "Steps into the soma (dotted: exact)", "time (ms)", "voltage (mV)")
     axes[2].plot(synaptic.distances, synaptic.attenuation, "s-", color=BLUE, label="ours")
     theirs = [EXAMPLES["example_3"][f"synaptic attenuation {x}"].dendrify for x in ("prox", "med", "dist1")]  # fmt: skip # noqa: E501
@@ -91,7 +91,7 @@ def example_3(f_i: Any, step: Any, synaptic: Any, oblique: Any) -> Figure:
     axes[3].plot(oblique.numbers, oblique.local, ".-", color=ORANGE, label="oblique")
     axes[3].plot(oblique.numbers, oblique.measured, ".-", color="black", label="soma")
     axes[3].axvline(14, color=GREY, ls=":", label="Dendrify's threshold")
-    axes[3].legend(frameon=False)
+    axes[3].legend(frameon=False, loc="upper left")
     _label(axes[3], "Synapses on an oblique", "synapses, 0.1 ms apart", "peak (mV)")
     return figure
 
