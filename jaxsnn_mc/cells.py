@@ -6,17 +6,22 @@ mechanism is one part, and its compartments are runs of neighbouring indices, so
 loop nor its transpose needs an index array (XLA then compiles the whole loop into one function).
 """
 
-from typing import NamedTuple, TypeAlias
+from collections.abc import Sequence
+from itertools import groupby
+from typing import NamedTuple, TypeAlias, TypeVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Array
 
 from .hines import Values
 from .mechanism import Mechanism, State
 from .neuron import Neuron, NeuronState
+
+T = TypeVar("T")
 
 UNROLLED_UP_TO = 24
 """Compartments. Beyond it the compile time of unrolled elimination outweighs its speed."""
@@ -117,6 +122,49 @@ def collect_state(neuron: Neuron, cells: Cells, x: CellState) -> NeuronState:
 def spread(x: Array, unrolled: bool) -> Values:
     """An array (N,) as values."""
     return tuple(x[i] for i in range(x.shape[0])) if unrolled else x
+
+
+def stack(cells: Cells) -> Cells:
+    """Unrolled cells in the other layout."""
+    parts = []
+    for same in _by_group(cells.parts):
+        mechanism = jax.tree.map(lambda *x: jnp.stack(x), *(part.mechanism for part in same))
+        places = [(p.where, p.members[0]) for p in same if isinstance(p.where, int)]
+        ((where, members),) = _pieces(places, unrolled=False)
+        parts.append(Part(mechanism, where, same[0].group, members))
+    return Cells(cells.parent, jnp.stack(cells.c_m), jnp.stack(cells.g), tuple(parts))
+
+
+def stack_state(cells: Cells, x: CellState) -> CellState:
+    """The state of unrolled cells as that of the stacked ones."""
+    return CellState(jnp.stack(x.v), tuple(stack_parts(cells.parts, x.parts)))
+
+
+def unstack_state(cells: Cells, x: CellState) -> CellState:
+    """The inverse: the state of the stacked cells as that of the unrolled ones."""
+    return CellState(spread(x.v, True), tuple(unstack_parts(cells.parts, x.parts)))
+
+
+def stack_parts(parts: Sequence[Part], each: Sequence[T], axis: int = 0) -> list[T]:
+    """Of something for each unrolled part, that for each stacked one: a new axis in its arrays."""
+    left, stacked = iter(each), []
+    for same in _by_group(parts):
+        mine = [next(left) for _ in same]
+        stacked.append(jax.tree.map(lambda *x: jnp.stack(x, axis), *mine))
+    return stacked
+
+
+def unstack_parts(parts: Sequence[Part], each: Sequence[T], axis: int = 0) -> list[T]:
+    """The inverse of `stack_parts`."""
+    unrolled = []
+    for same, one in zip(_by_group(parts), each, strict=True):
+        for k in range(len(same)):
+            unrolled.append(jax.tree.map(lambda x, k=k: lax.index_in_dim(x, k, axis, False), one))
+    return unrolled
+
+
+def _by_group(parts: Sequence[Part]) -> list[list[Part]]:
+    return [list(same) for _, same in groupby(parts, key=lambda part: part.group)]
 
 
 def take(values: Values, where: Where) -> Array:

@@ -34,6 +34,9 @@ Values: TypeAlias = Any
 UNROLL = 4
 """Compartments in one iteration of the compiled loops."""
 
+SHORT = 24
+"""Compartments of an array up to which a Laplacian is written out."""
+
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
 def solve(parent: tuple[int, ...], diagonal: Values, g: Values, b: Values, v: Values) -> Values:
@@ -135,6 +138,9 @@ def _laplacian(parent: tuple[int, ...], g: Values, x: Values) -> Values:
         return tuple(total)
     if len(parent) == 1:
         return jnp.zeros_like(x)
+    if len(parent) <= SHORT:  # an index array would keep XLA from compiling the whole loop
+        each = ([y[i] for i in range(len(parent))] for y in (g, x))
+        return jnp.stack(_laplacian(parent, *map(tuple, each)))
     up = np.array(parent[1:])
     flow = g[1:] * (x[1:] - x[up])
     return jnp.zeros_like(x).at[1:].add(flow).at[up].add(-flow)

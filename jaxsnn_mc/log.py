@@ -1,12 +1,13 @@
 """What a run has to report of its events and of its numerics, gathered in the loop."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from .cells import Cells, Margins
+from .cells import Cells, Margins, Part, stack_parts, unstack_parts
 from .hines import Values
 
 
@@ -54,6 +55,24 @@ def empty_slots(log: Log, slots: int) -> tuple[Log, Array]:
     )
     each = [jnp.zeros((slots, 0), log.worst.dtype), *(x.reshape(slots, -1) for x in log.times)]
     return empty, jnp.concatenate(each, axis=-1)
+
+
+def stack_log(firing: list[Part], log: Log) -> Log:
+    """The log of unrolled cells, with these parts with events, as that of the stacked ones."""
+    return _each_part(log, lambda each, axis: stack_parts(firing, each, axis))
+
+
+def unstack_log(firing: list[Part], log: Log) -> Log:
+    """The inverse of `stack_log`."""
+    return _each_part(log, lambda each, axis: unstack_parts(firing, each, axis))
+
+
+def _each_part(log: Log, change: Callable) -> Log:
+    return log._replace(
+        times=tuple(change(log.times, -1)),
+        in_chunk=tuple(change(log.in_chunk, 0)),
+        count=tuple(change(log.count, 0)),
+    )
 
 
 def record(log: Log, which: Margins, time: Array, slope: Array) -> Log:

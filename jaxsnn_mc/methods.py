@@ -201,7 +201,8 @@ class Splitting(eqx.Module):
             total = _linearise(part, mean, v0, total)
         conductance, current = total
         c_m = hold(cells, x, h, cells.c_m, _HELD)
-        diagonal = jax.tree.map(lambda c, s: c + half * s, c_m, conductance)
+        # At least half of the capacitance: an upstroke within the step would make it negative.
+        diagonal = jax.tree.map(lambda c, s: jnp.maximum(c + half * s, 0.5 * c), c_m, conductance)
         g, b = jax.tree.map(lambda y: half * y, (cells.g, current))
         delta = hines.solve(cells.parent, diagonal, g, b, v0)
         middle = jax.tree.map(jnp.add, v0, delta)

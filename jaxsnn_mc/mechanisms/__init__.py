@@ -3,6 +3,12 @@
 from .adaptive import AdaptiveLIF as AdaptiveLIF
 from .adex import AdEx as AdEx
 from .cadif import CAdIF as CAdIF
+from .channels import IM as IM
+from .channels import Calcium as Calcium
+from .channels import Channel as Channel
+from .channels import Ih as Ih
+from .channels import Potassium as Potassium
+from .channels import Sodium as Sodium
 from .dspikes import CalciumPulse as CalciumPulse
 from .dspikes import CalciumSpike as CalciumSpike
 from .dspikes import DendriticPulse as DendriticPulse
