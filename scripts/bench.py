@@ -1,8 +1,9 @@
 """Times jaxsnn_mc against other simulators, all on the same problems, in one interleaved run.
 
-Problems: one neuron, populations of it, large passive trees, Jaxley's cells, gradients and their
-memory. Every table shows the time of a step, the ratio to its first row or to the row before, and how
-far each contestant is from the exact solution. What is not installed is said to be missing.
+Problems: one neuron, populations of it, large passive trees, Jaxley's cells, Dendrify's pools,
+gradients and their memory. Every table shows the time of a step, the ratio to its first row or to the
+row before, and how far each contestant is from the exact solution. What is not installed is said to
+be missing.
 For all peers: pip install -e ".[peers]" in an environment of its own (Brian2 needs an older NumPy).
 Units: ms, mV, pF, nS, pA; wall-clock and CPU times in s.
 """
@@ -36,6 +37,8 @@ jaxley_adex has no refractory period: later spikes differ. It runs with the XLA_
 jaxley   the mean squared voltage and its gradient, all in jax.jit: see scripts/jaxley_race.py. "no XLA
          flags" is a process of its own, as a user of Jaxley alone would have it.
 torch_newton takes fewer steps than the others; its ratio is per step.
+pool     all on one thread, Dendrify (Brian2) in float64. Its Poisson spikes are drawn in the loop, ours
+         before; MB: the process of the generated C++, or what XLA allots to ours.
 gradient of the mean squared soma voltage, by every number of neuron and input, with its value; x
          forward is to the value alone, in the row above. Both in jax.jit, without the dispatch of
          `simulate`; setup s is all of trace and compile.

@@ -76,10 +76,12 @@ def _ours(n: int, n_steps: int, dtype: str, method: mc.StepMethod, active: bool)
             for name in ("dist", "prox")
         ]
 
+    run = partial(mc.simulate, t_max=t_max, dt=DT, method=method, record=())
+
     def simulate() -> tuple[float, mc.Solution]:
         begin = time.perf_counter()
         with jax.enable_x64(dtype == "float64"):
-            solution = mc.simulate(one, inputs, t_max=t_max, dt=DT, method=method, record=())
+            solution = run(one, inputs)
             jax.block_until_ready(solution.counts)
         return time.perf_counter() - begin, solution
 
@@ -88,5 +90,8 @@ def _ours(n: int, n_steps: int, dtype: str, method: mc.StepMethod, active: bool)
     total = np.asarray(solution.counts).sum(0)
     counts = dict(zip([name for name, _ in solution.sources], total, strict=True))
     order = [name for name in ("soma", "dist", "prox") if name in counts]
-    note = rates({name: counts[name] for name in order}, n, t_max)
+    with jax.enable_x64(dtype == "float64"):
+        used = jax.jit(run).lower(one, inputs).compile().memory_analysis()
+    allotted = used.argument_size_in_bytes + used.temp_size_in_bytes + used.output_size_in_bytes
+    note = f"{rates({name: counts[name] for name in order}, n, t_max)}; {allotted / 1e6:.0f} MB"
     return Run("jaxsnn_mc", lambda: simulate()[0], setup_s, np.array([]), note=note)

@@ -23,7 +23,7 @@ from peers import Missing, Run
 from tqdm import tqdm
 
 PACKAGES = ("jaxsnn_mc", "jax", "jaxlib", "equinox", "numpy", "scipy", "jaxley", "brian2",
-            "cython", "torch")  # fmt: skip
+            "cython", "dendrify", "torch")  # fmt: skip
 SCALES = {"ns": 1e9, "us": 1e6}
 LONG = 1.0  # s; a call that takes longer needs no call before it
 

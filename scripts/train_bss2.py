@@ -223,11 +223,8 @@ def draw(patterns, target, errors, losses):
     learning.set(xlabel="step", title="mean loss (dotted: aware goes on the grid)")
     learning.legend()
     ends = [1e-3, 100.0]
-    pairs, titles = (
-        (("rounded", "aware"), ("transferred", "in the loop")),
-        ("a task", "an emulated chip"),
-    )
-    for axis, (x, y), title in zip(below, pairs, titles, strict=True):
+    pairs = {"a task": ("rounded", "aware"), "an emulated chip": ("transferred", "in the loop")}
+    for axis, (title, (x, y)) in zip(below, pairs.items(), strict=True):
         axis.loglog(ends, ends, color="0.7", linewidth=1.0)
         axis.loglog(np.maximum(errors[x], ends[0]), np.maximum(errors[y], ends[0]), "o", alpha=0.6)
         axis.set(
