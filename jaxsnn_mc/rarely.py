@@ -62,17 +62,22 @@ def _bind(
     In a batch of `lanes` members, `needed`, all outputs and the operands that `along` marks (those
     kept among them) have a leading axis of that length; `jaxpr` is that of one member.
     """
-    kept = [i in keep for i in range(len(operands))]
-    small, used = pe.dce_jaxpr(jaxpr.jaxpr, [True] * len(jaxpr.out_avals), kept)
+    used, params = _prune([True] * len(keep), jaxpr, keep, along)
+    operands = [x for x, u in zip(operands, used, strict=True) if u]
+    return _rarely.bind(needed, *operands, lanes=lanes, **params)
+
+
+def _prune(outputs, jaxpr, keep, along) -> tuple[list[bool], dict[str, Any]]:
+    """For the outputs that are wanted, which operands matter, and the parameters without the others."""
+    keep = [i for i, wanted in zip(keep, outputs, strict=True) if wanted]
+    kept = [i in keep for i in range(len(along))]
+    small, used = pe.dce_jaxpr(jaxpr.jaxpr, list(outputs), kept)
     at = [i for i, u in enumerate(used) if u]
-    return _rarely.bind(
-        needed,
-        *(operands[i] for i in at),
-        jaxpr=ClosedJaxpr(small, jaxpr.consts),
-        keep=tuple(None if i is None else at.index(i) for i in keep),
-        lanes=lanes,
-        along=tuple(along[i] for i in at),
-    )
+    return used, {
+        "jaxpr": ClosedJaxpr(small, jaxpr.consts),
+        "keep": tuple(None if i is None else at.index(i) for i in keep),
+        "along": tuple(along[i] for i in at),
+    }
 
 
 @_rarely.def_abstract_eval
@@ -235,6 +240,21 @@ def _transpose(cotangents, needed, *operands, jaxpr, keep, lanes, along):
     return [None, *(given.get(i) for i in range(len(operands)))]
 
 
+def _dce(wanted, eqn):
+    """Without the outputs that nobody wants: else a run would keep what only they need at each step."""
+    if not any(wanted):
+        return [False] * len(eqn.invars), None
+    given = {name: eqn.params[name] for name in ("jaxpr", "keep", "along")}
+    used, params = _prune(wanted, **given)
+    used = [True, *used]
+    return used, eqn.replace(
+        invars=[v for v, u in zip(eqn.invars, used, strict=True) if u],
+        outvars=[v for v, w in zip(eqn.outvars, wanted, strict=True) if w],
+        params=eqn.params | params,
+    )
+
+
 batching.primitive_batchers[_rarely] = _batch
+pe.dce_rules[_rarely] = _dce
 ad.primitive_jvps[_rarely] = _jvp
 ad.primitive_transposes[_rarely] = _transpose

@@ -295,3 +295,20 @@ def test_always_finite(method, dtype):
 def test_always_finite_in_many_runs(method, dtype):
     """5,000 more of each."""
     check_finite(5000, 12, method, dtype)
+
+
+def test_memory_grows_with_the_square_root_of_the_steps():
+    """What XLA allots to a gradient over 1e5 and 1e6 steps: less than 10^0.6 times as much."""
+
+    neuron, inputs = neuron_and_inputs(reference.table1())
+    options = {"dt": 0.1, "method": splitting, "record": ()}
+
+    def end(neuron, n_steps):
+        return mc.simulate(neuron, inputs, t_max=0.1 * n_steps, **options).state.v[0]
+
+    used = []
+    for n_steps in (100_000, 1_000_000):
+        compiled = jax.jit(jax.grad(lambda n, k=n_steps: end(n, k))).lower(neuron).compile()
+        used.append(compiled.memory_analysis().temp_size_in_bytes)
+    assert used[0] > 1e4
+    assert used[1] < 10**0.6 * used[0]
