@@ -126,9 +126,8 @@ def spread(x: Array, unrolled: bool) -> Values:
 
 def stack(cells: Cells) -> Cells:
     """Unrolled cells in the other layout."""
-    parts = []
-    for same in _by_group(cells.parts):
-        mechanism = jax.tree.map(lambda *x: jnp.stack(x), *(part.mechanism for part in same))
+    parts, mechanisms = [], stack_parts(cells.parts, [part.mechanism for part in cells.parts])
+    for same, mechanism in zip(_by_group(cells.parts), mechanisms, strict=True):
         places = [(p.where, p.members[0]) for p in same if isinstance(p.where, int)]
         ((where, members),) = _pieces(places, unrolled=False)
         parts.append(Part(mechanism, where, same[0].group, members))

@@ -96,17 +96,15 @@ def locate(start: Start, flow: Flow, m0: Margins, left: Array) -> Crossing:
         inside = (new >= low) & (new <= high)
         new = jnp.where(inside, new, 0.5 * (low + high))
         close = jnp.where(inside, jnp.abs(new - h) < ACCURACY * left, high - low < _TINY * left)
+        close = close | (search.count >= LOCATE_ITERATIONS - 1)
         found = Crossing(which, jnp.where(last, h, new), at, rate, slope)
         return _Search(found, close, last, low, high, search.count + 1)
-
-    def moving(search: _Search) -> Array:
-        return ~search.done & (search.count <= LOCATE_ITERATIONS)
 
     at_once = either(m >= 0 for m in m0)
     still = jax.tree.map(jnp.zeros_like, start.x)
     none = Crossing(tuple(m >= jnp.inf for m in m0), left, still, still, jnp.zeros_like(left))
     begin = _Search(none, at_once, jnp.zeros_like(at_once), jnp.zeros_like(left), left, 0)
-    found = lax.while_loop(moving, newton, begin).found
+    found = lax.while_loop(lambda search: ~search.done, newton, begin).found
     firing = tuple(m >= 0 for m in m0)
     now = Crossing(firing, jnp.zeros_like(left), start.x, still, jnp.full_like(left, jnp.inf))
     return choose(at_once, now, found)

@@ -1,11 +1,15 @@
 """Hodgkin-Huxley channels: rates as printed, SciPy's solution of the whole cell, and its gradient."""
 
+import inspect
+import textwrap
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers import euler, splitting
 from scipy.integrate import solve_ivp
+from scipy.optimize import brentq
 
 import jaxsnn_mc as mc
 
@@ -275,6 +279,26 @@ def test_steps_too_long_for_sodium():
     assert len(found) == len(times)
     np.testing.assert_allclose(found, times, atol=0.4)
     assert run["soma"].max() < 100.0
+
+
+def test_a_channel_of_ones_own():
+    """The class of the docstring, taken from there: it opens at rest as its formula says, and the
+    steady voltage is where its current and the leak's cancel."""
+    lines = inspect.getdoc(mc.Channel).splitlines()
+    first = next(k for k, line in enumerate(lines) if "class Persistent" in line)
+    last = next(k for k, line in enumerate(lines) if "return" in line)
+    names = {"mc": mc, "jax": jax, "jnp": jnp}
+    exec(textwrap.dedent("\n".join(lines[first : last + 1])), names)
+    leak, v = mc.Leak(10.0, -65.0), -60.0
+    own = names["Persistent"](g=2.0, e=50.0)
+    assert float(own.init(jnp.asarray(v))["m"]) == pytest.approx(1 / (1 + np.exp(7.4 / 4.6)))
+
+    def balance(v):
+        return 10.0 * (-65.0 - v) + 2.0 * (50.0 - v) / (1 + np.exp(-(v + 52.6) / 4.6))
+
+    neuron = mc.Neuron({"soma": mc.Compartment(C_M, [leak, own], v)})
+    run = mc.simulate(neuron, t_max=600.0, dt=0.1, method=splitting)
+    assert float(run["soma"][-1]) == pytest.approx(brentq(balance, -66.0, -58.0), abs=1e-6)
 
 
 @pytest.mark.parametrize(

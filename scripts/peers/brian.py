@@ -26,7 +26,7 @@ dw/dt = (a*(v - el) - w)/tau_w : amp
 """
 
 
-def _import_brian() -> ModuleType:
+def import_brian() -> ModuleType:
     try:
         import brian2
     except (ImportError, AttributeError) as error:  # AttributeError: NumPy is too new for it
@@ -35,9 +35,9 @@ def _import_brian() -> ModuleType:
 
 
 @contextmanager
-def _brian(target: str, dtype: str) -> Iterator[ModuleType]:
+def brian(target: str, dtype: str) -> Iterator[ModuleType]:
     """Brian2 on a device and target, put back as it was afterwards."""
-    b2 = _import_brian()
+    b2 = import_brian()
     kept = b2.prefs.codegen.target, b2.prefs.core.default_float_dtype
     b2.prefs.core.default_float_dtype = getattr(np, dtype)
     if target == "cpp_standalone":
@@ -100,7 +100,7 @@ def brian2_cpp(n_neurons: int, n_steps: int, dt: float, dtype: str = "float64") 
         raise Missing("make and g++ (Debian: apt-get install make g++)")
     folder = tempfile.TemporaryDirectory(prefix="brian2_cpp_")
     begin = time.perf_counter()
-    with _brian("cpp_standalone", dtype) as b2:
+    with brian("cpp_standalone", dtype) as b2:
         network, monitor = _brian_network(b2, n_neurons, dt)
         network.run(n_steps * dt * b2.ms)
         b2.device.build(directory=folder.name, run=False)
@@ -125,20 +125,20 @@ def brian2_cpp(n_neurons: int, n_steps: int, dt: float, dtype: str = "float64") 
 
 def brian2_cython(n_neurons: int, n_steps: int, dt: float, dtype: str = "float64") -> Run:
     """Brian2's runtime with the Cython target; the time is Brian2's own, of its main loop."""
-    _import_brian()
+    import_brian()
     from brian2.codegen.runtime.cython_rt.cython_rt import CythonCodeObject
 
     if not CythonCodeObject.is_available():
         raise Missing("Cython and a C++ compiler (pip install cython setuptools; g++)")
     begin = time.perf_counter()
-    with _brian("cython", dtype) as b2:
+    with brian("cython", dtype) as b2:
         network, monitor = _brian_network(b2, n_neurons, dt)
         network.store()
         network.run(dt * b2.ms)
     setup_s = time.perf_counter() - begin
 
     def call() -> float:
-        with _brian("cython", dtype) as b2:
+        with brian("cython", dtype) as b2:
             network.restore()
             network.run(n_steps * dt * b2.ms)
             return b2.device._last_run_time

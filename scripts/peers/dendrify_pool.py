@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from .base import Missing, Run
-from .brian import _brian, _import_brian
+from .brian import brian, import_brian
 
 RATE = 50.0
 """Hz, of the Poisson spikes into each of two dendrites."""
@@ -100,7 +100,7 @@ def dendrify_cpp(n_neurons: int, n_steps: int, dt: float, active: bool) -> Run:
     """Brian2's C++ standalone; the time is Brian2's own, of its main loop."""
     folder = tempfile.TemporaryDirectory(prefix="dendrify_cpp_")
     begin = time.perf_counter()
-    with _brian("cpp_standalone", "float64") as b2:
+    with brian("cpp_standalone", "float64") as b2:
         network, monitors = _network(b2, n_neurons, dt, active)
         network.run(n_steps * dt * b2.ms, namespace={})
         b2.device.build(directory=folder.name, run=False)
@@ -129,16 +129,16 @@ def dendrify_cpp(n_neurons: int, n_steps: int, dt: float, active: bool) -> Run:
 
 def dendrify_cython(n_neurons: int, n_steps: int, dt: float, active: bool) -> Run:
     """Brian2's runtime with the Cython target; the time is Brian2's own, of its main loop."""
-    _import_brian()
+    import_brian()
     begin = time.perf_counter()
-    with _brian("cython", "float64") as b2:
+    with brian("cython", "float64") as b2:
         network, monitors = _network(b2, n_neurons, dt, active)
         network.store()
         network.run(dt * b2.ms, namespace={})
     setup_s = time.perf_counter() - begin
 
     def call() -> float:
-        with _brian("cython", "float64") as b2:
+        with brian("cython", "float64") as b2:
             network.restore()
             network.run(n_steps * dt * b2.ms, namespace={})
             return b2.device._last_run_time
