@@ -1,8 +1,10 @@
 """Inputs laid out for the inner loop: what arrives in each step, and what is evaluated there."""
 
+from functools import partial
 from typing import NamedTuple
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
@@ -14,7 +16,7 @@ from .noise import NoiseCurrent
 
 
 class Drive(NamedTuple):
-    """What is known for each step, arrays (n_steps,) or one step's (): `currents` (pA), by internal
+    """What is known for each step, arrays (n_steps, ...) or one step's: `currents` (pA), by internal
     position, and `weights` of input spikes, by (part, member of the part)."""
 
     currents: dict[int, Array]
@@ -28,19 +30,25 @@ class Currents(eqx.Module):
     currents: tuple[StepCurrent, ...]
 
 
-def prepare(
-    neuron: Neuron, cells: Cells, inputs: tuple[Input, ...], n_steps: int, dt: Array
-) -> tuple[Currents, Drive]:
-    """The currents to evaluate in the loop, and what is known for each step."""
-    at = internal(neuron)
-    currents: list[tuple[int, StepCurrent]] = []
-    drive = Drive({}, {})
+def evaluated(neuron: Neuron, inputs: tuple[Input, ...]) -> Currents:
+    """The currents to evaluate in the loop."""
+    at, steps = internal(neuron), [one for one in inputs if isinstance(one, StepCurrent)]
+    return Currents(
+        tuple(int(at[neuron.tree.index(one.compartment)]) for one in steps), tuple(steps)
+    )
+
+
+def per_step(
+    neuron: Neuron, cells: Cells, inputs: tuple[Input, ...], n_steps: int, dt: Array, alone: bool
+) -> Drive:
+    """What is known for each step, arrays (n_steps,), or (n_steps, B) for B neurons if not `alone`."""
+    at, drive = internal(neuron), Drive({}, {})
     for one in inputs:
-        if isinstance(one, StepCurrent):
-            currents.append((int(at[neuron.tree.index(one.compartment)]), one))
-        elif isinstance(one, SampledCurrent | NoiseCurrent):
+        if isinstance(one, SampledCurrent | NoiseCurrent):
             key = int(at[neuron.tree.index(one.compartment)])
-            _add(drive.currents, key, one.per_step(n_steps, dt))
+            each = partial(type(one).per_step, n_steps=n_steps, dt=dt)
+            current = each(one) if alone else jax.vmap(each, out_axes=1)(one)
+            _add(drive.currents, key, current)
         elif isinstance(one, SpikeTrain):
             group, member = neuron.find(one.compartment, one.synapse)
             part = next(
@@ -48,7 +56,7 @@ def prepare(
             )
             target = (part, cells.parts[part].members.index(member))
             _add(drive.weights, target, one.per_step(n_steps, dt))
-    return Currents(tuple(i for i, _ in currents), tuple(one for _, one in currents)), drive
+    return drive
 
 
 def _add(found: dict, key, arrived: Array) -> None:

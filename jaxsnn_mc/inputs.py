@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Array
 
 from .checks import as_float, as_positive, check_bounds, known
+from .clip import at_least, between
 from .mechanism import Mechanism
 from .neuron import Neuron
 from .noise import NoiseCurrent
@@ -60,9 +61,9 @@ class StepCurrent(eqx.Module):
 
     def mean(self, t: Array, h: Array) -> Array:
         """The mean current (pA) over t to t + h (ms)."""
-        h = jnp.maximum(h, 1e-9)
-        before = 1.0 if self.stop is None else jnp.clip((self.stop - t) / h, 0.0, 1.0)
-        after = 0.0 if self.start is None else jnp.clip((self.start - t) / h, 0.0, 1.0)
+        h = at_least(h, 1e-9)
+        before = 1.0 if self.stop is None else between((self.stop - t) / h, 0.0, 1.0)
+        after = 0.0 if self.start is None else between((self.start - t) / h, 0.0, 1.0)
         return self.amplitude * (before - after)
 
 
@@ -160,7 +161,8 @@ class SpikeTrain(eqx.Module):
         _check_within(what, self.times, t_max, padding=np.inf)
 
     def per_step(self, n_steps: int, dt: Array) -> Array:
-        """The weight that arrives at the start of each step (n_steps,)."""
+        """The weight that arrives at the start of each step (n_steps,), or those of a population
+        (n_steps, B)."""
         real = jnp.isfinite(self.times)
         at = jnp.where(real, self.times, 0.0) / dt
         return _arriving(n_steps, jnp.where(real, self.weights, 0.0), at)
@@ -168,13 +170,20 @@ class SpikeTrain(eqx.Module):
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _arriving(n_steps: int, weights: Array, at: Array) -> Array:
-    """What arrives at the start of each step (n_steps,): weights (k,) at times `at` (k,), in steps,
-    each in proportion at the step before and the one after."""
+    """What arrives at the start of each step (n_steps, ...): weights (..., k) at times `at` (..., k),
+    in steps, each in proportion at the step before and the one after."""
     step = jnp.floor(at)
     place, step = at - step, step.astype(jnp.int32)
-    parts = jnp.concatenate([weights * (1.0 - place), weights * place])
-    steps = jnp.concatenate([step, step + 1])
-    return jnp.zeros(n_steps, weights.dtype).at[steps].add(parts)  # what falls outside is dropped
+    none = jnp.zeros((n_steps, *weights.shape[:-1]), weights.dtype)
+    return _deposit(_deposit(none, step, weights * (1.0 - place)), step + 1, weights * place)
+
+
+def _deposit(total: Array, steps: Array, weights: Array) -> Array:
+    """`total` (n_steps, ...) and the weights (..., k) at the steps (..., k); none at those outside.
+
+    Time comes first, as the loop over steps reads it."""
+    who = np.indices((*steps.shape[:-1], 1), sparse=True)[:-1]
+    return total.at[steps, *who].add(weights)
 
 
 @_arriving.defjvp
@@ -184,13 +193,13 @@ def _arriving_jvp(n_steps, primals, tangents):
     (weights, at), (weights_dot, at_dot) = primals, tangents
     step = jnp.floor(at)
     place, step = at - step, step.astype(jnp.int32)
-    moved = jnp.zeros(n_steps, weights.dtype)
+    arriving = _arriving(n_steps, weights, at)
+    moved = _arriving(n_steps, weights_dot, at)
     for k, share in ((step, 1.0 - place), (step + 1, place)):
         before = jnp.maximum(k - 1, 0)
         push = weights * share * at_dot / (k + 1 - before)
-        moved = moved.at[before].add(-push).at[k + 1].add(push)
-    arriving = _arriving(n_steps, weights, at)
-    return arriving, _arriving(n_steps, weights_dot, at) + moved
+        moved = _deposit(_deposit(moved, before, -push), k + 1, push)
+    return arriving, moved
 
 
 Input = StepCurrent | SampledCurrent | NoiseCurrent | SpikeTrain

@@ -17,9 +17,9 @@ from .cells import Cells, CellState, Margins, take
 from .drive import External
 
 LOCATE_ITERATIONS = 50
-"""Safeguarded Newton iterations for the time of an event at most; about four are usual."""
+"""Safeguarded Newton iterations for the time of an event at most; two or three are usual."""
 
-ACCURACY = 1e-4
+ACCURACY = {"float32": 1e-3, "float64": 1e-4}
 """The last Newton correction of that time, in steps; what it leaves is of the order of its square."""
 
 _TINY = 1e-6
@@ -53,87 +53,97 @@ Flow = Callable[[Start, Array], tuple[CellState, Array]]
 
 
 class Crossing(NamedTuple):
-    """An event: which margin crosses, at what time (ms) of a flow, the state there, its rate of change
-    (per ms) and that of the margin (mV/ms; inf if it fires at once)."""
+    """An event: which margin crosses, at what time `h` (ms) of a flow, the state there, and the slope
+    (mV/ms) of that margin, inf if it fires at once."""
 
     which: Margins
     h: Array
     at: CellState
-    rate: CellState
     slope: Array
 
 
-def locate(start: Start, flow: Flow, m0: Margins, left: Array) -> Crossing:
-    """The first event of a flow of `left` ms that has one; all of it constants.
+def locate(start: Start, flow: Flow, m0: Margins, m1: Margins, left: Array) -> Crossing:
+    """The first event of a flow of `left` ms that has one, from the margins before and after it; all
+    of it constants.
 
-    Newton runs from the end of the step (where an upstroke, continued linearly in time beyond its
-    peak, points straight at its crossing), kept inside a shrinking bracket. The rates are those at the
-    time found: on a sharp upstroke they change by orders of magnitude within the last correction.
+    Newton, for the margin that crosses first by its tangent, kept inside a shrinking bracket. It runs
+    from where the first secant crosses, and from the end of the step if that leads out of it (there an
+    upstroke, continued linearly in time beyond its peak, points straight at its crossing).
     """
 
-    def first(m1: Margins, slope: Margins) -> Margins:
-        """Which margin crosses first, by its tangent at the end of the step."""
-
-        def time(m0: Array, m1: Array, slope: Array) -> Array:
-            t = jnp.where(m1 > 0, left - m1 / slope, jnp.inf)
-            return jnp.where(m0 >= 0, -jnp.inf, t)
-
-        return _smallest(jax.tree.map(time, m0, m1, slope))
-
-    def after(h: Array):
-        """The state after h, its rate of change, the margins and their slopes."""
-        (end, _), (rate, _) = jax.jvp(lambda h: flow(start, h), (h,), (jnp.ones_like(h),))
-        m, slope = jax.jvp(lambda x: margins(start.cells, x), (end,), (rate,))
-        return end, rate, m, jax.tree.map(lambda s: jnp.maximum(s, 1e-12), slope)
+    def secant(m0: Array, m1: Array) -> Array:
+        return jnp.where(m1 > 0, left * m0 / (m0 - m1), left)
 
     def newton(search: _Search) -> _Search:
-        h, last = search.found.h, search.close
-        at, rate, m, slopes = after(h)
-        which = choose(jnp.equal(search.count, 0), first(m, slopes), search.found.which)
-        m, slope = _pick(which, m), _pick(which, slopes)
-        low, high = jnp.where(m > 0, search.low, h), jnp.where(m > 0, h, search.high)
-        new = h - m / slope
+        h = search.found.h
+        end, rate, m, slopes = rates(start, flow, h)
+        crossings = jax.tree.map(lambda m, slope: h - m / slope, m, slopes)
+        fired, new = either(m > 0 for m in m), _least(crossings)
+        low, high = jnp.where(fired, search.low, h), jnp.where(fired, h, search.high)
         inside = (new >= low) & (new <= high)
-        new = jnp.where(inside, new, 0.5 * (low + high))
-        close = jnp.where(inside, jnp.abs(new - h) < ACCURACY * left, high - low < _TINY * left)
-        close = close | (search.count >= LOCATE_ITERATIONS - 1)
-        found = Crossing(which, jnp.where(last, h, new), at, rate, slope)
-        return _Search(found, close, last, low, high, search.count + 1)
+        outside = jnp.where((new > high) & (search.count == 0), left, 0.5 * (low + high))
+        done = jnp.where(inside, jnp.abs(new - h) < accuracy * left, high - low < _TINY * left)
+        which, new = _smallest(crossings), jnp.where(inside, new, outside)
+        at = jax.tree.map(lambda y, dy: y + (new - h) * dy, end, rate)
+        found = Crossing(which, new, at, _pick(which, slopes))
+        return _Search(found, done, low, high, search.count + 1)
 
-    at_once = either(m >= 0 for m in m0)
-    still = jax.tree.map(jnp.zeros_like, start.x)
-    none = Crossing(tuple(m >= jnp.inf for m in m0), left, still, still, jnp.zeros_like(left))
-    begin = _Search(none, at_once, jnp.zeros_like(at_once), jnp.zeros_like(left), left, 0)
-    found = lax.while_loop(lambda search: ~search.done, newton, begin).found
-    firing = tuple(m >= 0 for m in m0)
-    now = Crossing(firing, jnp.zeros_like(left), start.x, still, jnp.full_like(left, jnp.inf))
-    return choose(at_once, now, found)
+    def going_on(search: _Search) -> Array:
+        return ~search.done & (search.count < LOCATE_ITERATIONS)
+
+    accuracy = ACCURACY[left.dtype.name]
+    firing, none = tuple(m >= 0 for m in m0), jnp.zeros_like(left)
+    at_once, guess = either(firing), _least(jax.tree.map(secant, m0, m1))
+    begin = _Search(Crossing(firing, guess, start.x, none), at_once, none, left, 0)
+    found = lax.while_loop(going_on, newton, begin).found
+    return choose(at_once, Crossing(firing, none, start.x, none + jnp.inf), found)
 
 
 class _Search(NamedTuple):
-    """Newton's search for an event: what it found, `h` its next time; whether that is close enough,
-    and done with once evaluated; the bracket, and the iterations done."""
+    """Newton's search for an event: what it found, `h` its next time; whether that is close enough;
+    the bracket, and the iterations done."""
 
     found: Crossing
-    close: Bool[Array, ""]
     done: Bool[Array, ""]
     low: Array
     high: Array
     count: Int[Array, ""] | int
 
 
-def cross(cells: Cells, at: CellState, found: Crossing) -> tuple[CellState, Array]:
-    """The state `at` a located event, with the derivative of the true crossing: that of one more
-    Newton step with a constant slope, by which also the state moves on. Also returns that step of the
-    time (ms; zero, but for its derivative)."""
-    late = -_pick(found.which, margins(cells, at)) / found.slope
+def rates(start: Start, flow: Flow, h: Array) -> tuple[CellState, CellState, Margins, Margins]:
+    """The state after h (ms) of a flow, its rate of change (per ms), the margins (mV) and their slopes
+    (mV/ms)."""
+    (end, _), (rate, _) = jax.jvp(lambda h: flow(start, h), (h,), (jnp.ones_like(h),))
+    m, slope = jax.jvp(lambda x: margins(start.cells, x), (end,), (rate,))
+    return end, rate, m, jax.tree.map(lambda s: jnp.maximum(s, 1e-12), slope)
+
+
+def cross(
+    start: Start, flow: Flow, h: Array, at: CellState, which: Margins, slope: Array
+) -> tuple[CellState, Array, Array]:
+    """The state `at` an event that a search located at `h` (ms), with the derivative of the true
+    crossing: that of one more Newton step with a constant slope, by which also the state moves on.
+    Also returns that step of the time (ms; zero, but for its derivative), and the `slope` (mV/ms),
+    which the search gave, anew; inf is that of an event at once.
+
+    The rates are those at the time found: on a sharp upstroke they change by orders of magnitude
+    within the last correction of the search."""
+    _, rate, _, slopes = rates(lax.stop_gradient(start), flow, lax.stop_gradient(h))
+    at_once = jnp.isinf(slope)
+    slope = jnp.where(at_once, slope, _pick(which, slopes))
+    rate = choose(at_once, jax.tree.map(jnp.zeros_like, rate), rate)
+    late = -_pick(which, margins(start.cells, at)) / slope
     late = late - lax.stop_gradient(late)
-    return jax.tree.map(lambda y, dy: y + late * dy, at, found.rate), late
+    return jax.tree.map(lambda y, dy: y + late * dy, at, rate), late, slope
+
+
+def _least(values: Margins) -> Array:
+    return reduce(jnp.minimum, [jnp.min(x) for x in values])
 
 
 def _smallest(values: Margins) -> Margins:
     """Which one of all values is the smallest, of equal ones the first."""
-    least = reduce(jnp.minimum, [jnp.min(x) for x in values])
+    least = _least(values)
     which, found = [], jnp.zeros_like(least, bool)
     for x in values:
         here = x == least

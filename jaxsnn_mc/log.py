@@ -1,14 +1,16 @@
 """What a run has to report of its events and of its numerics, gathered in the loop."""
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Float, Int
 
-from .cells import Cells, Margins, Part, stack_parts, unstack_parts
+from .cells import Cells, Margins
 from .hines import Values
+from .locate import either
+from .parts import Parts
 
 
 class Log(NamedTuple):
@@ -57,37 +59,27 @@ def empty_slots(log: Log, slots: int) -> tuple[Log, Array]:
     return empty, jnp.concatenate(each, axis=-1)
 
 
-def stack_log(firing: list[Part], log: Log) -> Log:
-    """The log of unrolled cells, with these parts with events, as that of the stacked ones."""
-    return _each_part(log, lambda each, axis: stack_parts(firing, each, axis))
+def record(log: Log, parts: Parts, start: Array) -> Log:
+    """Notes the events at the ends of a step's parts; the step starts at `start` (ms) in the present
+    chunk."""
 
+    def noted(log: Log, which: Margins, time: Array, slope: Array) -> Log:
+        def in_slot(times: Array, n: Array, mine: Array) -> Array:
+            slots = jnp.arange(times.shape[0]).reshape(-1, *(1,) * n.ndim)
+            return jnp.where((slots == n) & mine, start + time, times)
 
-def unstack_log(firing: list[Part], log: Log) -> Log:
-    """The inverse of `stack_log`."""
-    return _each_part(log, lambda each, axis: unstack_parts(firing, each, axis))
+        return log._replace(
+            times=jax.tree.map(in_slot, log.times, log.in_chunk, which),
+            in_chunk=jax.tree.map(jnp.add, log.in_chunk, which),
+            count=jax.tree.map(jnp.add, log.count, which),
+            slowest=jnp.minimum(log.slowest, jnp.where(either(which), slope, jnp.inf)),
+        )
 
+    def in_turn(log: Log, part):
+        fires = either(part[0])
+        return lax.cond(fires, lambda: noted(log, *part), lambda: log), None
 
-def _each_part(log: Log, change: Callable) -> Log:
-    return log._replace(
-        times=tuple(change(log.times, -1)),
-        in_chunk=tuple(change(log.in_chunk, 0)),
-        count=tuple(change(log.count, 0)),
-    )
-
-
-def record(log: Log, which: Margins, time: Array, slope: Array) -> Log:
-    """Notes an event at a time (ms) in the present chunk, and the slope (mV/ms) of its margin."""
-
-    def noted(times: Array, n: Array, mine: Array) -> Array:
-        slots = jnp.arange(times.shape[0]).reshape(-1, *(1,) * n.ndim)
-        return jnp.where((slots == n) & mine, time, times)
-
-    return log._replace(
-        times=jax.tree.map(noted, log.times, log.in_chunk, which),
-        in_chunk=jax.tree.map(jnp.add, log.in_chunk, which),
-        count=jax.tree.map(jnp.add, log.count, which),
-        slowest=jnp.minimum(log.slowest, slope),
-    )
+    return lax.scan(in_turn, log, (parts.which, parts.time, parts.slope))[0]
 
 
 def report(log: Log, error: Values, tolerance: float, index: Array) -> Log:

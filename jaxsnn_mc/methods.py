@@ -18,6 +18,7 @@ from jaxtyping import Array
 
 from . import hines
 from .cells import Cells, CellState, Part, add, put, take
+from .clip import at_least
 from .hines import Values
 from .mechanism import SHORTEST, Mechanism, State
 
@@ -146,7 +147,7 @@ class _Newton(eqx.Module):
                 result.append((part, _current(part, state)))
             if type(part.mechanism).stiff_current is not Mechanism.stiff_current:
                 c_m = take(self.cells.c_m, part.where)
-                cap = 0.5 * c_m / jnp.maximum(self.h, SHORTEST)
+                cap = 0.5 * c_m / at_least(self.h, SHORTEST)
                 stiff = part.mechanism.stiff_current
                 result.append((part, lambda v, f=stiff, cap=cap: f(v, cap)))
         return result
@@ -202,7 +203,7 @@ class Splitting(eqx.Module):
         conductance, current = total
         c_m = hold(cells, x, h, cells.c_m, _HELD)
         # At least half of the capacitance: an upstroke within the step would make it negative.
-        diagonal = jax.tree.map(lambda c, s: jnp.maximum(c + half * s, 0.5 * c), c_m, conductance)
+        diagonal = jax.tree.map(lambda c, s: at_least(c + half * s, 0.5 * c), c_m, conductance)
         g, b = jax.tree.map(lambda y: half * y, (cells.g, current))
         delta = hines.solve(cells.parent, diagonal, g, b, v0)
         middle = jax.tree.map(jnp.add, v0, delta)

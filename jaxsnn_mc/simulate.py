@@ -29,6 +29,7 @@ from .inputs import Input
 from .log import Log, empty_log, empty_slots
 from .methods import ImplicitEuler, StepMethod
 from .neuron import Neuron, NeuronState
+from .parts import Stepper
 from .plan import Moving, Plan, make_plan, ndims
 from .solution import Diagnostics, Solution
 from .spike_rules import Exact, SpikeRule, Surrogate
@@ -107,7 +108,7 @@ def _run_all(
     dt: Array | np.ndarray,
 ):
     dt = jnp.asarray(dt)
-    stepper = events.Stepper(method, rule, plan.max_events)
+    stepper = Stepper(method, rule, plan.max_events)
     size = plan.size
     if size is None:
         return _run(plan, stepper, moving, dt)
@@ -117,10 +118,13 @@ def _run_all(
     blocks = -(-size // block)
     width = -(-size // (blocks * SIMD)) * SIMD if size > SIMD else size
     fill = np.minimum(np.arange(blocks * width), size - 1).reshape(blocks, width)
-    run = jax.vmap(lambda mine, shared: _run(plan, stepper, eqx.combine(mine, shared), dt))
     # As wide as a block, outside the loop: else each step backwards sums over the lanes.
     shared = jax.tree.map(lambda x: jnp.broadcast_to(x, (width, *x.shape)), shared)
-    outputs = lax.map(lambda mine: run(mine, shared), jax.tree.map(lambda x: x[fill], mapped))
+
+    def run(mine: Moving):
+        return _run(plan, stepper, eqx.combine(mine, shared), dt)
+
+    outputs = lax.map(run, jax.tree.map(lambda x: x[fill], mapped))
     return jax.tree.map(lambda y: lax.collapse(y, 0, 2)[:size], outputs)
 
 
@@ -131,67 +135,91 @@ class _Carry(NamedTuple):
     chunk_start: Array
 
 
-def _run(plan: Plan, stepper: events.Stepper, moving: Moving, dt: Array):
-    neuron, inputs, state = moving
-    state = neuron.init() if state is None else state
-    cells = lay_out(neuron)
-    x = lay_out_state(neuron, cells, state)
-    currents, drives = drive.prepare(neuron, cells, inputs, plan.n_steps, dt)
+def _run(plan: Plan, stepper: Stepper, moving: Moving, dt: Array):
+    """A neuron, or a block of a population (B, ...), all neurons of which take each step together."""
+    alone = plan.size is None
+    each = (lambda f, *_: f) if alone else jax.vmap
+
+    def prepare(moving: Moving):
+        neuron, inputs, state = moving
+        cells = lay_out(neuron)
+        x = lay_out_state(neuron, cells, neuron.init() if state is None else state)
+        return cells, x, empty_log(cells, plan.slots), drive.evaluated(neuron, inputs)
+
+    neuron, inputs, _ = moving
+    cells, x, log, currents = each(prepare)(moving)
+    drives = drive.per_step(neuron, cells, inputs, plan.n_steps, dt, alone)
     # A surrogate's spike train is kept for each step.
     step_by_step = isinstance(stepper.rule, Surrogate)
 
-    def one_step(carry: _Carry, now: drive.Drive) -> tuple[_Carry, Array | None]:
-        x = drive.receive(cells, carry.x, now)
+    def one(cells, currents, x, log, now, since, index):
+        x = drive.receive(cells, x, now)
         external = drive.External(cells, currents, now)
-        since = (carry.index - carry.chunk_start) * dt
-        x, log, spikes = events.step(stepper, cells, x, external, dt, carry.log, since, carry.index)
-        carry = _Carry(x, log, carry.index + 1, carry.chunk_start)
-        return carry, spikes if step_by_step else None
+        return events.step(stepper, cells, x, external, dt, log, since, index)
+
+    each_one = each(one, (0, 0, 0, 0, 0, None, None))
+
+    def one_step(carry: _Carry, now: drive.Drive) -> tuple[_Carry, Array | None]:
+        x, log, index, start = carry
+        x, log, spikes = each_one(cells, currents, x, log, now, (index - start) * dt, index)
+        return _Carry(x, log, index + 1, start), spikes if step_by_step else None
 
     # Backwards, a step is computed again from where it started instead of storing its insides; in
     # blocks of small neurons a chunk of steps is, which costs less for each and stays in the caches.
-    by_chunk = plan.size is not None and cells.unrolled and not plan.checkpoint
+    by_chunk = not alone and cells.unrolled and not plan.checkpoint
     if not by_chunk:
         one_step = jax.checkpoint(one_step, prevent_cse=False)
 
+    def recorded(x: CellState) -> list[Array]:
+        return each(partial(_record, plan))(cells, x)
+
     def one_record(carry: _Carry, now: drive.Drive):
         carry, spikes = lax.scan(one_step, carry, now, length=plan.every)
-        return carry, (_record(plan, cells, carry.x), spikes)
+        return carry, (recorded(carry.x), spikes)
 
     def one_record_of_one_step(carry: _Carry, now: drive.Drive):
         carry, spikes = one_step(carry, jax.tree.map(lambda d: d[0], now))
-        return carry, (_record(plan, cells, carry.x), None if spikes is None else spikes[None])
+        return carry, (recorded(carry.x), None if spikes is None else spikes[None])
 
     record = one_record_of_one_step if plan.every == 1 else one_record
 
     def one_chunk(carry: _Carry, now: drive.Drive, length: int = plan.chunk):
         carry, outputs = lax.scan(record, carry, now, length=length)
-        log, times = empty_slots(carry.log, plan.slots)
+        log, times = each(partial(empty_slots, slots=plan.slots))(carry.log)
         return _Carry(carry.x, log, carry.index, carry.index), (outputs, times, carry.chunk_start)
 
     zero = jnp.zeros((), jnp.int32)
-    first = _record(plan, cells, x)
-    carry = _Carry(x, empty_log(cells, plan.slots), zero, zero)
+    carry = _Carry(x, log, zero, zero)
     chunks, rest = divmod(plan.n_steps // plan.every, plan.chunk)
     whole = chunks * plan.chunk * plan.every
-    shaped = jax.tree.map(lambda d: d[:whole].reshape(chunks, plan.chunk, plan.every), drives)
+
+    def divided(d: Array, *lengths: int) -> Array:
+        return d.reshape(*lengths, plan.every, *d.shape[1:])
+
+    shaped = jax.tree.map(lambda d: divided(d[:whole], chunks, plan.chunk), drives)
     chunk = jax.checkpoint(one_chunk) if plan.checkpoint or by_chunk else one_chunk
     carry, (outputs, times, starts) = lax.scan(chunk, carry, shaped, length=chunks)
-    outputs = jax.tree.map(lambda y: y.reshape(-1, *y.shape[2:]), outputs)
+    outputs = jax.tree.map(lambda y: lax.collapse(y, 0, 2), outputs)
     if rest:
-        tail = jax.tree.map(lambda d: d[whole:].reshape(rest, plan.every), drives)
+        tail = jax.tree.map(lambda d: divided(d[whole:], rest), drives)
         carry, (more, *last) = one_chunk(carry, tail, rest)
         outputs = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), outputs, more)
         times, starts = (
             jnp.concatenate([a, b[None]]) for a, b in zip((times, starts), last, strict=True)
         )
     records, train = outputs
-    records = [jnp.concatenate([a[None], b]) for a, b in zip(first, records, strict=True)]
-    if _all_of_a_large_tree(plan, cells):
-        records[0] = records[0][:, np.array(plan.voltages)]
-    train = None if train is None else train.reshape(plan.n_steps, -1)
-    log = carry.log._replace(count=together(carry.log.count).astype(jnp.int32))
-    return records, times, starts, train, collect_state(neuron, cells, carry.x), log
+    records = [jnp.concatenate([a[None], b]) for a, b in zip(recorded(x), records, strict=True)]
+    train = None if train is None else lax.collapse(train, 0, 2)
+
+    def finish(neuron: Neuron, cells: Cells, x: CellState, log: Log, in_time):
+        records, times, train = in_time
+        if _all_of_a_large_tree(plan, cells):
+            records[0] = records[0][:, np.array(plan.voltages)]
+        log = log._replace(count=together(log.count).astype(jnp.int32))
+        return records, times, starts, train, collect_state(neuron, cells, x), log
+
+    in_time = (records, times, train)
+    return each(finish, (0, 0, 0, 0, 1))(neuron, cells, carry.x, carry.log, in_time)
 
 
 def _record(plan: Plan, cells: Cells, x: CellState) -> list[Array]:

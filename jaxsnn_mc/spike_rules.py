@@ -50,19 +50,19 @@ SpikeRule: TypeAlias = Exact | Surrogate
 
 
 @jax.custom_jvp
-def _pass(y: Array, extra: Array) -> Array:
+def also(y: Array, extra: Array) -> Array:
     """y, with the derivative of y + extra."""
     return y
 
 
-@_pass.defjvp
-def _pass_jvp(primals, tangents):
+@also.defjvp
+def _also_jvp(primals, tangents):
     return primals[0], tangents[0] + tangents[1]
 
 
 def _straight_through(shape, y: Array, margin: Array, weight: Array) -> Array:
     """y, with the derivative weight * shape(margin) by the margin added to its own."""
-    return _pass(y, lax.stop_gradient(weight * shape(margin)) * margin)
+    return also(y, lax.stop_gradient(weight * shape(margin)) * margin)
 
 
 def sigmoid(beta: float | Array = 50.0) -> Callable[[Array], Array]:

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from ..clip import at_least, at_most, between
 from ..mechanism import parameter
 from .adaptive import Adaptive
 
@@ -27,17 +28,17 @@ STEEPEST = 20.0
 
 def peak(v_exp: Array, delta_T: Array, v_th: Array) -> Array:
     """The voltage (mV) at which the spike is taken: v_th, or where the upstroke is over."""
-    return jnp.minimum(v_th, v_exp + STEEPEST * delta_T)
+    return at_most(v_th, v_exp + STEEPEST * delta_T)
 
 
 def exponential_current(
     v: Array, g_leak: Array, v_exp: Array, delta_T: Array, max_slope: Array
 ) -> Array:
     """The exponential's current (pA), continued linearly once its slope reaches max_slope (nS)."""
-    delta_T = jnp.maximum(delta_T, SHARPEST)
+    delta_T = at_least(delta_T, SHARPEST)
     x = (v - v_exp) * (1.0 / delta_T)
-    steepest = jnp.log(max_slope / jnp.maximum(g_leak, 1e-12))
-    steepest = jnp.clip(steepest, -STEEPEST, 2 * STEEPEST)
+    steepest = jnp.log(max_slope / at_least(g_leak, 1e-12))
+    steepest = between(steepest, -STEEPEST, 2 * STEEPEST)
     below = x < steepest
     over = jnp.where(below, 0.0, x - steepest)
     return g_leak * delta_T * jnp.exp(jnp.where(below, x, steepest)) * (1.0 + over)
@@ -47,19 +48,19 @@ def exponential_flow(
     v: Array, rate: Array, v_exp: Array, delta_T: Array, v_peak: Array, dt: Array
 ) -> Array:
     """v (mV) after dt (ms) of dv/dt = rate delta_T exp((v - v_exp) / delta_T), rate = g_leak / C."""
-    delta_T = jnp.maximum(delta_T, SHARPEST)
-    end = jnp.minimum((v_peak - v_exp) / delta_T, STEEPEST)  # may lie far below v_exp
-    top = jnp.maximum(end, -STEEPEST)
+    delta_T = at_least(delta_T, SHARPEST)
+    end = at_most((v_peak - v_exp) / delta_T, STEEPEST)  # may lie far below v_exp
+    top = at_least(end, -STEEPEST)
     peaked = v_exp + delta_T * end
     x = (v - v_exp) * (1.0 / delta_T)
-    growth = jnp.exp(jnp.clip(x, -STEEPEST, top))
+    growth = jnp.exp(between(x, -STEEPEST, top))
     spent = rate * dt * growth  # of the time to infinity
-    to_peak = 1.0 - jnp.exp(jnp.minimum(x - end, 0.0))
+    to_peak = 1.0 - jnp.exp(at_most(x - end, 0.0))
     # At the peak both branches have one value and one slope: rounding may choose either.
     late = spent - to_peak
     almost = 1.0 - 8.0 * jnp.finfo(v.dtype).eps
-    rising = v - delta_T * _log1p(-jnp.minimum(spent, almost))
-    beyond = jnp.maximum(v, peaked) + late / growth * delta_T * jnp.exp(top)
+    rising = v - delta_T * _log1p(-at_most(spent, almost))
+    beyond = at_least(v, peaked) + late / growth * delta_T * jnp.exp(top)
     return jnp.where(late < 0.0, rising, beyond)
 
 

@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from ..clip import at_least, at_most
 from ..mechanism import Mechanism, State, parameter
 from .kinetics import decay, shrink
 
@@ -173,9 +174,9 @@ def gate(opening: Array, closing: Array) -> Gate:
 
 def exp(x: Array) -> Array:
     """exp(x), bounded so that every rate is finite."""
-    return jnp.exp(jnp.minimum(x, LARGEST))
+    return jnp.exp(at_most(x, LARGEST))
 
 
 def exp_linear(x: Array) -> Array:
     """x / (1 - exp(-x)), which is 1 at x = 0; linear far above, exponential far below."""
-    return 1.0 / shrink(jnp.maximum(x, -LARGEST))
+    return 1.0 / shrink(at_least(x, -LARGEST))

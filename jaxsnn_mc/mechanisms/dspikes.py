@@ -18,10 +18,11 @@ from typing import ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
-from jax import lax
 from jaxtyping import Array
 
+from ..clip import at_least, between
 from ..mechanism import SHORTEST, Mechanism, State, parameter
+from ..spike_rules import also
 from .kinetics import decay, mean_decay
 from .spiking import both
 
@@ -100,7 +101,7 @@ class DendriticSpike(Dendritic):
         return {"rise": rise, "fall": fall, "since": jnp.zeros_like(v)}, v
 
     def due(self, state: State) -> Array:
-        return jnp.maximum(self.offset - state["since"], 0.0)
+        return at_least(self.offset - state["since"], 0.0)
 
     def switch(self, state: State, v: Array) -> tuple[State, Array]:
         since = self.offset + jnp.zeros_like(v)
@@ -127,34 +128,32 @@ class DendriticPulse(Dendritic):
     def pulses(self, since: Array, dt: Array) -> tuple[Array, Array]:
         """The parts of the next dt (ms) for which the two pulses are on."""
 
-        rate = 1.0 / jnp.maximum(dt, SHORTEST)
+        rate = 1.0 / at_least(dt, SHORTEST)
 
         def before(end: Array) -> Array:
-            return jnp.clip((end - since) * rate, 0.0, 1.0)
+            return between((end - since) * rate, 0.0, 1.0)
 
         fall = before(self.offset + self.duration_fall) - before(self.offset)
         return before(self.duration_rise), fall
 
+    def at(self, since: Array) -> State:
+        """The state at a time (ms) since the event."""
+        rise = since < self.duration_rise
+        fall = (since >= self.offset) & (since < self.offset + self.duration_fall)
+        return {"rise": rise.astype(since.dtype), "fall": fall.astype(since.dtype), "since": since}
+
     def advance(self, state: State, v: Array, dt: Array) -> State:
-        since = state["since"] + dt
-        rise, fall = self.pulses(since, jnp.zeros_like(dt))
+        after = self.at(state["since"] + dt)
         # A surrogate's derivative by a spike that was not: fades over the length of the pulse.
-        rise = rise + decay(_derivative_of(state["rise"]), self.duration_rise, dt)
-        return {"rise": rise, "fall": fall, "since": since}
+        fading = decay(state["rise"], self.duration_rise, dt)
+        return {**after, "rise": also(after["rise"], fading)}
 
     def mean(self, state: State, v: Array, dt: Array) -> State:
         rise, fall = self.pulses(state["since"], dt)
-        return {"rise": rise + _derivative_of(state["rise"]), "fall": fall, "since": state["since"]}
+        return {"rise": also(rise, state["rise"]), "fall": fall, "since": state["since"]}
 
     def jump(self, state: State, v: Array) -> tuple[State, Array]:
-        since = jnp.zeros_like(v)
-        rise, fall = self.pulses(since, since)
-        return {"rise": rise, "fall": fall, "since": since}, v
-
-
-def _derivative_of(x: Array) -> Array:
-    """Zero, with the derivative of x."""
-    return x - lax.stop_gradient(x)
+        return self.at(jnp.zeros_like(v)), v
 
 
 class SodiumSpike(DendriticSpike):

@@ -20,6 +20,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from ..clip import at_most
 from ..mechanism import Mechanism, State, check_bounds, parameter
 from .kinetics import decay, mean_decay, shrink
 
@@ -117,7 +118,7 @@ class NMDA(Receptor):
     linear: ClassVar[bool] = False
 
     def current(self, state: State, v: Array) -> Array:
-        exponent = jnp.minimum(-self.alpha * (v + self.gamma), MOST_BLOCKED)
+        exponent = at_most(-self.alpha * (v + self.gamma), MOST_BLOCKED)
         return super().current(state, v) / (1.0 + self.mg * jnp.exp(exponent) / self.beta)
 
 

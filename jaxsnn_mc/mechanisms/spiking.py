@@ -11,6 +11,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from ..clip import at_least, at_most
 from ..mechanism import Mechanism, State, check_bounds, parameter
 
 STEEP = 1e3
@@ -21,7 +22,7 @@ the voltage alone that decides."""
 def both(v_margin: Array, since_ready: Array) -> Array:
     """A margin (mV) that is positive once the voltage is above threshold by `v_margin` (mV) and the
     mechanism ready to fire for `since_ready` (ms)."""
-    return jnp.minimum(v_margin, STEEP * since_ready)
+    return at_most(v_margin, STEEP * since_ready)
 
 
 class Spiking(Mechanism):
@@ -83,9 +84,9 @@ class Spiking(Mechanism):
 
     def advance(self, state: State, v: Array, dt: Array) -> State:
         ready = -1.0 if self.waits else 0.0
-        after = {"refractory": jnp.maximum(state["refractory"] - dt, ready)}
+        after = {"refractory": at_least(state["refractory"] - dt, ready)}
         if self.v_spike is not None:
-            after["width"] = jnp.maximum(state["width"] - dt, 0.0)
+            after["width"] = at_least(state["width"] - dt, 0.0)
         return after
 
     def event(self, state: State, v: Array) -> Array:
