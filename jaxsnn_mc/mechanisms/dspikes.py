@@ -18,6 +18,7 @@ from typing import ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array
 
 from ..clip import at_least, between
@@ -31,8 +32,9 @@ LONG_AGO = 1e6
 
 
 class Dendritic(Mechanism):
-    """What both forms share: how far, `rise` and `fall`, the conductances are open (1 at the kick, or
-    while the pulse is on), and the time `since` the event (ms)."""
+    """What both forms share: the time `since` the event (ms) among the states, and a current of the
+    mean state, which tells how far, `rise` and `fall`, the conductances are open (1 at the kick, or
+    while the pulse is on)."""
 
     g_rise: eqx.AbstractVar[Array]
     g_fall: eqx.AbstractVar[Array]
@@ -48,10 +50,6 @@ class Dendritic(Mechanism):
     def shortest(self) -> Array:
         """The time (ms) from an event to the next one at least."""
         return self.t_ref
-
-    def init(self, v: Array) -> State:
-        closed = jnp.zeros_like(v)
-        return {"rise": closed, "fall": closed, "since": jnp.full_like(v, LONG_AGO)}
 
     def current(self, state: State, v: Array) -> Array:
         rise, fall = self.g_rise * state["rise"], self.g_fall * state["fall"]
@@ -83,6 +81,10 @@ class DendriticSpike(Dendritic):
     def shortest(self) -> Array:
         return jnp.maximum(self.t_ref, self.offset)
 
+    def init(self, v: Array) -> State:
+        closed = jnp.zeros_like(v)
+        return {"rise": closed, "fall": closed, "since": jnp.full_like(v, LONG_AGO)}
+
     def advance(self, state: State, v: Array, dt: Array) -> State:
         rise, fall = (decay(state[k], tau, dt) for k, tau in self.closing)
         return {"rise": rise, "fall": fall, "since": state["since"] + dt}
@@ -113,6 +115,9 @@ class DendriticPulse(Dendritic):
 
     **Arguments:** `g_rise` and `g_fall` (nS); `e_rise` and `e_fall`, reversal potentials (mV); `v_th`
     (mV); `duration_rise` and `duration_fall` (ms); `offset` of the second pulse (ms); `t_ref` (ms).
+
+    Its states are whether it has `fired` at all (0 or 1), and the time `since`, from which the pulses
+    follow.
     """
 
     g_rise: Array = parameter("nS", low=0.0)
@@ -136,24 +141,21 @@ class DendriticPulse(Dendritic):
         fall = before(self.offset + self.duration_fall) - before(self.offset)
         return before(self.duration_rise), fall
 
-    def at(self, since: Array) -> State:
-        """The state at a time (ms) since the event."""
-        rise = since < self.duration_rise
-        fall = (since >= self.offset) & (since < self.offset + self.duration_fall)
-        return {"rise": rise.astype(since.dtype), "fall": fall.astype(since.dtype), "since": since}
+    def init(self, v: Array) -> State:
+        return {"fired": jnp.zeros_like(v), "since": jnp.full_like(v, LONG_AGO)}
 
     def advance(self, state: State, v: Array, dt: Array) -> State:
-        after = self.at(state["since"] + dt)
         # A surrogate's derivative by a spike that was not: fades over the length of the pulse.
-        fading = decay(state["rise"], self.duration_rise, dt)
-        return {**after, "rise": also(after["rise"], fading)}
+        fading = decay(state["fired"], self.duration_rise, dt)
+        fired = also(lax.stop_gradient(state["fired"]), fading)
+        return {"fired": fired, "since": state["since"] + dt}
 
     def mean(self, state: State, v: Array, dt: Array) -> State:
         rise, fall = self.pulses(state["since"], dt)
-        return {"rise": also(rise, state["rise"]), "fall": fall, "since": state["since"]}
+        return {"rise": also(rise, state["fired"]), "fall": fall}
 
     def jump(self, state: State, v: Array) -> tuple[State, Array]:
-        return self.at(jnp.zeros_like(v)), v
+        return {"fired": jnp.ones_like(v), "since": jnp.zeros_like(v)}, v
 
 
 class SodiumSpike(DendriticSpike):
