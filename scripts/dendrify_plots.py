@@ -5,7 +5,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-from dendrify_published import EXAMPLES, F_I
+from dendrify_published import EXAMPLES, F_I, Known
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -15,6 +15,7 @@ BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "0.6"
 COLOURS = {"soma": "black", "trunk": GREEN, "prox": ORANGE, "dist": BLUE, "apical": BLUE,
            "basal": ORANGE}  # fmt: skip
 THEIRS = {"marker": "o", "mfc": "none", "mec": "black", "ls": "none", "ms": 7, "zorder": 5}
+LIMIT = {"marker": "_", "mec": "black", "mew": 1.5, "ls": "none", "ms": 12, "zorder": 6}
 
 
 def example_1(step: mc.Solution, curves: dict[str, Any]) -> Figure:
@@ -96,10 +97,50 @@ def example_3(f_i: Any, step: Any, synaptic: Any, oblique: Any) -> Figure:
     return figure
 
 
+def example_4(found: dict[str, float], shares: dict[str, np.ndarray]) -> Figure:
+    """Spikes of the neurons of the pool, dendritic spikes, and mean rates at scaled inputs."""
+    figure, axes = plt.subplots(1, 4, figsize=(14, 3.4), layout="constrained")
+    known, soft = EXAMPLES["example_4"], {"alpha": 0.6}
+    for side, label, name, colour in (
+        (-0.2, "ON", "with dSpikes", BLUE),
+        (0.2, "OFF", "without", GREY),
+    ):
+        at = np.arange(4) + side
+        axes[0].bar(at, shares[label][:4], 0.38, color=colour, label=name, **soft)
+        _published(axes[0], at, [known[f"% neurons with {n} spikes, {label}"] for n in range(4)])
+    axes[0].set_xticks(range(4))
+    axes[0].plot([], [], **THEIRS, label="Dendrify (0.1 ms)")
+    axes[0].plot([], [], **LIMIT, label="Dendrify (0.001 ms)")
+    axes[0].legend(frameon=False)
+    _label(axes[0], "Spikes of a neuron in 500 ms", "spikes", "neurons (%)")
+    kinds = {key.split(", ")[1]: key for key in found if key.startswith("dSpikes")}
+    axes[1].bar(list(kinds), [found[key] for key in kinds.values()], 0.6, color=BLUE, **soft)
+    _published(axes[1], np.arange(len(kinds)), [known[key] for key in kinds.values()])
+    _label(axes[1], "dSpikes of a dendrite in 500 ms", "dendrite", "dSpikes (mean)")
+    scales = np.array([0.5, 1.0, 1.5])
+    for axis, label, title in zip(axes[2:], ("ON", "OFF"), ("with", "without"), strict=True):
+        for ec, colour in zip(scales, (GREEN, BLUE, ORANGE), strict=True):
+            keys = [f"mean Hz, EC x {ec:g}, CA3 x {ca3:g}, {label}" for ca3 in scales]
+            keys = [key if key in found else f"mean Hz, {label}" for key in keys]
+            axis.plot(scales, [found[x] for x in keys], color=colour, label=f"EC x {ec:g}")
+            _published(axis, scales, [known[x] for x in keys])
+        axis.set(xticks=scales, ylim=(-0.5, 13.0))
+        axis.legend(frameon=False)
+        _label(axis, f"Mean rate {title} dSpikes", "input from CA3 (times 120 Hz)", "rate (Hz)")
+    return figure
+
+
+def _published(axis: Axes, at: np.ndarray, figures: list[Known]) -> None:
+    """What Dendrify gives at its own step and at a small one."""
+    axis.plot(at, [np.nan if x.dendrify is None else x.dendrify for x in figures], **THEIRS)
+    axis.plot(at, [x.exact for x in figures], **LIMIT)
+
+
 PLOTS: dict[str, Callable[..., Figure]] = {
     "example_1": example_1,
     "example_2": example_2,
     "example_3": example_3,
+    "example_4": example_4,
 }
 
 

@@ -1,22 +1,28 @@
-"""What is known of Dendrify's published examples 1 to 3: each figure exactly, and as Dendrify gives it.
+"""What is known of Dendrify's published examples: each figure exactly, and as Dendrify gives it.
 
 "exact" is an event-driven reference (DOP853 between located events), the limit of small steps.
 "dendrify" is what the authors' notebooks give with their forward Euler at dt = 0.1 ms (the dendritic
 input-output curves of example 2: 0.05 ms), where it was recorded. Some of the latter are artefacts of
 that step (marked below): they disappear at smaller ones.
+
+Example 4 is a pool: its figures are means over a sample of neurons. "exact" is then a sample of its own
+that Dendrify 1.0.8 ran at dt = 0.001 ms; at 0.01 ms its mean rate with dSpikes is still 0.06 Hz lower,
+with the same input spikes. The limit is 4 standard errors of the difference of the two samples.
 """
 
+import math
 from typing import NamedTuple
 
 
 class Known(NamedTuple):
     """A figure: its exact value, Dendrify's, and the error that ours may have at dt = 0.05 ms,
-    `relative`, or `absolute` (in the figure's unit; 0 for counts)."""
+    `relative`, or `absolute` (in the figure's unit; 0 for counts); `sampled`, a mean over a pool."""
 
     exact: float
     dendrify: float | None = None
     relative: float = 0.005
     absolute: float | None = None
+    sampled: bool = False
 
 
 def _count(exact: int, dendrify: int | None = None) -> Known:
@@ -131,7 +137,69 @@ EXAMPLE_3 = {
     "oblique: steepest soma above, V/s": Known(2.72, 3.08),
 }
 
-EXAMPLES = {"example_1": EXAMPLE_1, "example_2": EXAMPLE_2, "example_3": EXAMPLE_3}
+NEURONS = 10_000
+"""In the pool of example 4: published, and in both samples."""
+
+
+def _sampled(
+    mean: float, sd: float, dendrify: float | None, neurons: int = NEURONS, exact: int = NEURONS
+) -> Known:
+    """The mean over a sample (of `exact` neurons), with its standard deviation among neurons, judged by
+    that over another one (of `neurons`)."""
+    error = sd * math.sqrt(1.0 / neurons + 1.0 / exact)
+    return Known(mean, dendrify, absolute=4.0 * error, sampled=True)
+
+
+def _share(percent: float, dendrify: float | None = None) -> Known:
+    """A percentage of the pool: binomial, with one more of either kind (none seen is not never)."""
+    p = (0.01 * percent * NEURONS + 1.0) / (NEURONS + 2.0)
+    return _sampled(percent, 100.0 * math.sqrt(p * (1.0 - p)), dendrify)
+
+
+EXAMPLE_4 = {
+    "% neurons with 0 spikes, ON": _share(21.88, 23.65),
+    "% neurons with 1 spikes, ON": _share(49.34, 51.2),
+    "% neurons with 2 spikes, ON": _share(25.62, 23.2),
+    "% neurons with 3 spikes, ON": _share(3.08, 1.97),
+    "active %, ON": _share(78.12, 76.35),
+    "mean Hz, ON": _sampled(2.2028, 1.543, 2.071),
+    "dSpikes per neuron, dist": _sampled(13.533, 6.292, 10.9),
+    "dSpikes per neuron, med": _sampled(5.950, 3.522, 4.68),
+    "dSpikes per neuron, obl": _sampled(1.135, 0.807, 1.04),
+    "dSpikes per neuron, prox": _sampled(1.106, 0.777, 1.04),
+    "dSpikes per neuron, bas": _sampled(0.451, 0.586, 0.27),
+    "% neurons with 0 spikes, OFF": _share(89.82, 89.76),
+    "% neurons with 1 spikes, OFF": _share(9.95, 10.0),
+    "% neurons with 2 spikes, OFF": _share(0.23, 0.20),
+    "% neurons with 3 spikes, OFF": _share(0.0, 0.0),
+    "active %, OFF": _share(10.18, 10.24),
+    "mean Hz, OFF": _sampled(0.2082, 0.626, 0.209),
+}
+
+_SILENT = (0.0, 0.063)  # Hz: no spike in the sample; deviates as if there was one
+_GRID = {  # EC, CA3 (times the published rates); ON and OFF: mean and deviation (Hz), Dendrify's
+    (0.5, 0.5): ((*_SILENT, 0.0), (*_SILENT, 0.0)),
+    (0.5, 1.0): ((0.030, 0.259, 0.05), (*_SILENT, 0.0005)),
+    (0.5, 1.5): ((2.506, 1.641, 2.70), (0.180, 0.572, 0.17)),
+    (1.0, 0.5): ((0.070, 0.368, 0.03), (*_SILENT, 0.0)),
+    (1.0, 1.5): ((7.332, 1.709, 7.21), (2.924, 1.537, 2.91)),
+    (1.5, 0.5): ((2.058, 1.500, 1.15), (0.062, 0.347, 0.06)),
+    (1.5, 1.0): ((6.388, 1.652, 5.68), (2.644, 1.465, 2.60)),
+    (1.5, 1.5): ((11.892, 1.873, 10.88), (6.474, 1.307, 6.48)),
+}
+SCALES = list(_GRID)
+EXAMPLE_4 |= {
+    f"mean Hz, EC x {ec:g}, CA3 x {ca3:g}, {label}": _sampled(*rate, NEURONS // len(_GRID), 1_000)
+    for (ec, ca3), rates in _GRID.items()
+    for label, rate in zip(("ON", "OFF"), rates, strict=True)
+}
+
+EXAMPLES = {
+    "example_1": EXAMPLE_1,
+    "example_2": EXAMPLE_2,
+    "example_3": EXAMPLE_3,
+    "example_4": EXAMPLE_4,
+}
 F_I = {  # example 3, spikes in 1 s at 0 to 500 pA by 25 pA, at 0.1 and 0.01 ms alike
     25 * k: n
     for k, n in enumerate((0,) * 6 + (1, 7, 10, 11, 13, 15, 17, 18, 20, 22, 23, 25, 27, 28, 30))

@@ -13,6 +13,7 @@ import jax
 import numpy as np
 from peers import Run
 from peers.dendrify_pool import PULSES, RATE, dendrify_cpp, dendrify_cython, rates
+from poisson import poisson
 from problems import EULER, SPLITTING
 from race import Contestant, Table
 
@@ -59,20 +60,13 @@ def neuron(active: bool) -> mc.Neuron:
     return mc.Neuron(at, edges)
 
 
-def poisson(n: int, t_max: float, rng: np.random.Generator) -> np.ndarray:
-    """Spike times (ms) of n Poisson processes (n, most), inf where there is none."""
-    counts = rng.poisson(1e-3 * RATE * t_max, n)
-    times = rng.uniform(0.0, t_max, (n, counts.max()))
-    return np.sort(np.where(np.arange(counts.max()) < counts[:, None], times, np.inf))
-
-
 def _ours(n: int, n_steps: int, dtype: str, method: mc.StepMethod, active: bool) -> Run:
     """Our own simulation, until the spike counts are there."""
     begin, rng, t_max = time.perf_counter(), np.random.default_rng(0), n_steps * DT
     with jax.enable_x64(dtype == "float64"):
-        one = neuron(active)
+        one, hz = neuron(active), np.full(n, RATE)
         inputs = [
-            mc.SpikeTrain(name, poisson(n, t_max, rng).astype(dtype), 1.0, synapse="AMPA")
+            mc.SpikeTrain(name, poisson(hz, t_max, rng).astype(dtype), 1.0, synapse="AMPA")
             for name in ("dist", "prox")
         ]
 
