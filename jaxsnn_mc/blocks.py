@@ -81,8 +81,8 @@ def lay_over(mesh: Any, size: int | None, moving: Moving) -> tuple[Mesh, Moving]
         )
     if size is None:
         raise ValueError(
-            f"A mesh of {mesh.size} devices is for a population; give a number of the neuron or of an "
-            "input a leading batch axis."
+            f"A mesh of {mesh.size} device(s) is for a population; give a number of the neuron or of "
+            "an input a leading batch axis."
         )
 
     def automatic(x: Any) -> Any:

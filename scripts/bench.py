@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
+import jax
 import memory
 import numpy as np
 from gradients import gradient
@@ -37,8 +38,8 @@ jaxley_adex has no refractory period: later spikes differ. It runs with the XLA_
 jaxley   the mean squared voltage and its gradient, all in jax.jit: see scripts/jaxley_race.py. "no XLA
          flags" is a process of its own, as a user of Jaxley alone would have it.
 torch_newton takes fewer steps than the others; its ratio is per step.
-pool     all on one thread, Dendrify (Brian2) in float64. Its Poisson spikes are drawn in the loop, ours
-         before; MB: the process of the generated C++, or what XLA allots to ours.
+pool     Dendrify (Brian2) has its Poisson spikes drawn in the loop, ours are drawn before (in setup s).
+         MB: the process of the generated C++, or what XLA allots to ours.
 gradient of the mean squared soma voltage, by every number of neuron and input, with its value; x
          forward is to the value alone, in the row above. Both in jax.jit, without the dispatch of
          `simulate`; setup s is all of trace and compile.
@@ -75,6 +76,8 @@ def main() -> None:
         f"load {where['load_average'][0]:.1f}\n{versions}"
     )
     names = [options.only] if options.only else list(PROBLEMS)
+    if "pool" in names:
+        jax.config.update("jax_num_cpu_devices", where["cores"])
     for name in names:
         for table in PROBLEMS[name](options.quick):
             race(table, rounds)

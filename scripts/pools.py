@@ -2,7 +2,9 @@
 
 Every neuron has Poisson spikes of its own, 50 Hz into each of two dendrites, and no neuron hears
 another; 1 s in steps of 0.1 ms. Dendrify draws its spikes in the loop, ours are drawn before (part
-of the build). Units: ms, mV, pF, nS, um; wall-clock times in s.
+of the build). Dendrify's generated C++ runs on one thread, as it comes, and on all cores by OpenMP;
+ours on one device, and divided over as many as there are cores. Units: ms, mV, pF, nS, um;
+wall-clock times in s.
 """
 
 import time
@@ -30,16 +32,25 @@ def pool(quick: bool) -> Iterator[Table]:
         for n in (128,) if quick else (100, 1_000, 10_000, 100_000):
             rows = []
             for dtype in ("float32", "float64"):
-                for name, method in (("implicit Euler", EULER), ("splitting", SPLITTING)):
-                    build = partial(_ours, n, n_steps, dtype, method, active)
-                    rows.append(Contestant(f"ours, {name}, {dtype}", build, n, n_steps, DT))
-            for peer in (dendrify_cpp, dendrify_cython):
-                build = partial(peer, n, n_steps, DT, active)
-                name = peer.__name__.replace("_", ", ")
-                rows.append(Contestant(f"{name}, float64", build, n, n_steps, DT))
+                for cores in dict.fromkeys((1, jax.device_count())):
+                    build = partial(_ours, n, n_steps, dtype, SPLITTING, active, cores)
+                    name = f"ours, splitting, {dtype}, {threads(cores)}"
+                    rows.append(Contestant(name, build, n, n_steps, DT))
+            build = partial(_ours, n, n_steps, "float32", EULER, active, 1)
+            rows.append(Contestant("ours, Euler, float32, 1 thread", build, n, n_steps, DT))
+            for cores in dict.fromkeys((1, jax.device_count())):
+                build = partial(dendrify_cpp, n, n_steps, DT, active, cores)
+                name = f"dendrify, C++, float64, {threads(cores)}"
+                rows.append(Contestant(name, build, n, n_steps, DT))
+            build = partial(dendrify_cython, n, n_steps, DT, active)
+            rows.append(Contestant("dendrify, Cython, float64, 1 thread", build, n, n_steps, DT))
             kind = "active" if active else "passive"
             title = f"Pool of {n:,}, {kind} dendrites, {n_steps:,} steps of {DT:g} ms"
             yield Table(title, rows, None, rounds=3)
+
+
+def threads(n: int) -> str:
+    return f"{n} thread{'s' * (n > 1)}"
 
 
 def neuron(active: bool) -> mc.Neuron:
@@ -60,7 +71,7 @@ def neuron(active: bool) -> mc.Neuron:
     return mc.Neuron(at, edges)
 
 
-def _ours(n: int, n_steps: int, dtype: str, method: mc.StepMethod, active: bool) -> Run:
+def _ours(n: int, n_steps: int, dtype: str, method: mc.StepMethod, active: bool, cores: int) -> Run:
     """Our own simulation, until the spike counts are there."""
     begin, rng, t_max = time.perf_counter(), np.random.default_rng(0), n_steps * DT
     with jax.enable_x64(dtype == "float64"):
@@ -70,7 +81,8 @@ def _ours(n: int, n_steps: int, dtype: str, method: mc.StepMethod, active: bool)
             for name in ("dist", "prox")
         ]
 
-    run = partial(mc.simulate, t_max=t_max, dt=DT, method=method, record=())
+    mesh = None if cores == 1 else jax.make_mesh((cores,), ("neurons",))
+    run = partial(mc.simulate, t_max=t_max, dt=DT, method=method, record=(), mesh=mesh)
 
     def simulate() -> tuple[float, mc.Solution]:
         begin = time.perf_counter()

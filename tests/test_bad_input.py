@@ -37,6 +37,7 @@ REMEDY = re.compile(
 nan, inf = float("nan"), float("inf")
 Case = tuple[str, Callable[[], object], list[str]]
 
+MESH = jax.make_mesh((1,), ("neurons",))
 SD, DT = ("soma", "dend", 1.0), ("dend", "tip", 1.0)
 
 TREE: list[Case] = [
@@ -140,6 +141,8 @@ RUN: list[Case] = [
     ("max_events float", lambda: run(max_events=1.5), ["max_events", "whole number", "1.5"]),
     ("block 0", lambda: run(block=0), ["block", "1 at least", "0"]),
     ("block float", lambda: run(block=2.5), ["block", "whole number", "2.5"]),
+    ("mesh a number", lambda: run(mesh=4), ["mesh", "jax.make_mesh", "4"]),
+    ("mesh of no population", lambda: run(mesh=MESH), ["1 device(s)", "population", "batch axis"]),
     ("record unknown", lambda: run(record=["axon"]), ["'axon'", "'soma'"]),
     ("record a string", lambda: run(record="soma"), ["record", "'soma'", "list"]),
     ("record unknown state", lambda: run(record=["soma.AdEx.z"]), ["AdEx", "'z'", "'w'"]),

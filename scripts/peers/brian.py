@@ -35,13 +35,14 @@ def import_brian() -> ModuleType:
 
 
 @contextmanager
-def brian(target: str, dtype: str) -> Iterator[ModuleType]:
-    """Brian2 on a device and target, put back as it was afterwards."""
+def brian(target: str, dtype: str, threads: int = 1) -> Iterator[ModuleType]:
+    """Brian2 on a device and target, put back as it was afterwards; generated C++ on some threads."""
     b2 = import_brian()
     kept = b2.prefs.codegen.target, b2.prefs.core.default_float_dtype
     b2.prefs.core.default_float_dtype = getattr(np, dtype)
     if target == "cpp_standalone":
         b2.prefs.devices.cpp_standalone.extra_make_args_unix = ["-j2"]
+        b2.prefs.devices.cpp_standalone.openmp_threads = 0 if threads == 1 else threads
         b2.set_device(target, build_on_run=False)
     else:
         b2.prefs.codegen.target = target

@@ -96,11 +96,11 @@ def rates(counts: dict[str, float], n_neurons: int, t_max: float) -> str:
     return ", ".join(each) + " Hz"
 
 
-def dendrify_cpp(n_neurons: int, n_steps: int, dt: float, active: bool) -> Run:
-    """Brian2's C++ standalone; the time is Brian2's own, of its main loop."""
+def dendrify_cpp(n_neurons: int, n_steps: int, dt: float, active: bool, threads: int) -> Run:
+    """Brian2's C++ standalone (OpenMP); the time is Brian2's own, of its main loop."""
     folder = tempfile.TemporaryDirectory(prefix="dendrify_cpp_")
     begin = time.perf_counter()
-    with brian("cpp_standalone", "float64") as b2:
+    with brian("cpp_standalone", "float64", threads) as b2:
         network, monitors = _network(b2, n_neurons, dt, active)
         network.run(n_steps * dt * b2.ms, namespace={})
         b2.device.build(directory=folder.name, run=False)
