@@ -38,11 +38,9 @@ def run_all(
     dt: Array | np.ndarray,
 ) -> Outputs:
     """A run of one neuron, or of a population."""
-    dt = jnp.asarray(dt)
-    stepper = Stepper(method, rule, plan.max_events)
-    size = plan.size
+    dt, how, size = jnp.asarray(dt), (method, rule), plan.size
     if size is None:
-        return run(plan, stepper, moving, dt)
+        return run(plan, Stepper(method, rule, plan.max_events), moving, dt)
     flags = jax.tree.map(lambda x, n: x.ndim > n, moving, ndims(moving))
     mapped, shared = eqx.partition(moving, flags)
     # Blocks of one size (the last neuron fills up the last block), so that one loop is compiled, and
@@ -51,23 +49,40 @@ def run_all(
     blocks = -(-size // (block * devices)) * devices
     width = -(-size // (blocks * SIMD)) * SIMD if size > SIMD * devices else -(-size // devices)
     fill = np.minimum(np.arange(blocks * width), size - 1).reshape(blocks, width)
-    # As wide as a block, outside the loop: else each step backwards sums over the lanes.
-    shared = jax.tree.map(lambda x: jnp.broadcast_to(x, (width, *x.shape)), shared)
+    mapped = jax.tree.map(lambda x: x[fill], mapped)
+    outputs = _run_blocks(plan, mesh, how, dt, mapped, shared)
+    return jax.tree.map(lambda y: lax.collapse(y, 0, 2)[:size], outputs)
 
-    def run_blocks(mapped: Moving, shared: Moving):
+
+@partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def _run_blocks(plan: Plan, mesh: Mesh | None, how, dt: Array, mapped, shared) -> Outputs:
+    """All blocks; `mapped` has axes (blocks, width), and what is `shared` is read as it is."""
+    return _over_devices(plan, mesh, False, how, dt, mapped, shared)
+
+
+@_run_blocks.defjvp
+def _run_blocks_jvp(plan, mesh, primals, tangents):
+    """Differentiated, what is shared is as wide as a block, outside the loop: else each step backwards
+    sums over the lanes."""
+    return jax.jvp(partial(_over_devices, plan, mesh, True), primals, tangents)
+
+
+def _over_devices(plan: Plan, mesh: Mesh | None, wide: bool, how, dt, mapped, shared) -> Outputs:
+    def in_turn(how, dt, mapped, shared):
+        if wide:
+            width = jax.tree.leaves(mapped)[0].shape[1]
+            shared = jax.tree.map(lambda x: jnp.broadcast_to(x, (width, *x.shape)), shared)
+        method, rule = how
+        stepper = Stepper(method, rule, plan.max_events)
         return lax.map(lambda mine: run(plan, stepper, eqx.combine(mine, shared), dt), mapped)
 
     if mesh is not None:
-        along = PartitionSpec(mesh.axis_names)
-        run_blocks = jax.shard_map(
-            run_blocks,
-            mesh=mesh,
-            in_specs=(along, PartitionSpec()),
-            out_specs=along,
-            check_vma=False,
+        along, whole = PartitionSpec(mesh.axis_names), PartitionSpec()
+        specs = (whole, whole, along, whole)
+        in_turn = jax.shard_map(
+            in_turn, mesh=mesh, in_specs=specs, out_specs=along, check_vma=False
         )
-    outputs = run_blocks(jax.tree.map(lambda x: x[fill], mapped), shared)
-    return jax.tree.map(lambda y: lax.collapse(y, 0, 2)[:size], outputs)
+    return in_turn(how, dt, mapped, shared)
 
 
 def lay_over(mesh: Any, size: int | None, moving: Moving) -> tuple[Mesh, Moving]:

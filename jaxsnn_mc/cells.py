@@ -80,19 +80,21 @@ class CellState(NamedTuple):
 
 
 def lay_out(neuron: Neuron) -> Cells:
-    """The neuron (without batch axes) in the layout that suits its size."""
+    """The neuron in the layout that suits its size; batch axes stay in front."""
     unrolled = neuron.tree.size <= UNROLLED_UP_TO
     order, edge = np.array(neuron.tree.order), np.array(neuron.tree.edge)
-    g = jnp.zeros_like(neuron.c_m)
     if len(order) > 1:
-        g = jnp.concatenate([g[:1], neuron.g[edge[1:]]])
+        g = neuron.g[..., edge[1:]]
+        g = jnp.concatenate([jnp.zeros_like(g[..., :1]), g], axis=-1)
+    else:
+        g = jnp.zeros_like(neuron.c_m)
     parts = []
     for k, places in enumerate(_places(neuron)):
         for where, members in _pieces(places, unrolled):
             parts.append(Part(_pick(neuron.mechanisms[k], where, members), where, k, members))
     return Cells(
         neuron.tree.parent,
-        spread(neuron.c_m[order], unrolled),
+        spread(neuron.c_m[..., order], unrolled),
         spread(g, unrolled),
         tuple(parts),
     )
@@ -120,8 +122,8 @@ def collect_state(neuron: Neuron, cells: Cells, x: CellState) -> NeuronState:
 
 
 def spread(x: Array, unrolled: bool) -> Values:
-    """An array (N,) as values."""
-    return tuple(x[i] for i in range(x.shape[0])) if unrolled else x
+    """An array (..., N) as values."""
+    return tuple(x[..., i] for i in range(x.shape[-1])) if unrolled else x
 
 
 def stack(cells: Cells) -> Cells:
@@ -224,6 +226,6 @@ def _pieces(places: list[tuple[int, int]], unrolled: bool):
 
 
 def _pick(tree, where: Where, members: tuple[int, ...]):
-    """The members' numbers: scalars when unrolled, arrays (k,) when stacked."""
+    """The members' numbers: scalars when unrolled, arrays (k,) when stacked, behind batch axes."""
     index = members[0] if isinstance(where, int) else np.array(members)
-    return jax.tree.map(lambda x: x[index], tree)
+    return jax.tree.map(lambda x: x[..., index], tree)

@@ -13,6 +13,7 @@ from .hines import Values
 from .inputs import Input, SampledCurrent, SpikeTrain, StepCurrent
 from .neuron import Neuron
 from .noise import NoiseCurrent
+from .plan import batch_axes
 
 
 class Drive(NamedTuple):
@@ -39,16 +40,18 @@ def evaluated(neuron: Neuron, inputs: tuple[Input, ...]) -> Currents:
 
 
 def per_step(
-    neuron: Neuron, cells: Cells, inputs: tuple[Input, ...], n_steps: int, dt: Array, alone: bool
+    neuron: Neuron, cells: Cells, inputs: tuple[Input, ...], n_steps: int, dt: Array
 ) -> Drive:
-    """What is known for each step, arrays (n_steps,), or (n_steps, B) for B neurons if not `alone`."""
+    """What is known for each step, arrays (n_steps,), or (n_steps, B) where B neurons differ."""
     at, drive = internal(neuron), Drive({}, {})
     for one in inputs:
         if isinstance(one, SampledCurrent | NoiseCurrent):
             key = int(at[neuron.tree.index(one.compartment)])
+            axes = batch_axes(one, one.ndims)
             each = partial(type(one).per_step, n_steps=n_steps, dt=dt)
-            current = each(one) if alone else jax.vmap(each, out_axes=1)(one)
-            _add(drive.currents, key, current)
+            if jax.tree.leaves(axes):
+                each = jax.vmap(each, (axes,), out_axes=1)
+            _add(drive.currents, key, each(one))
         elif isinstance(one, SpikeTrain):
             group, member = neuron.find(one.compartment, one.synapse)
             part = next(
@@ -60,7 +63,12 @@ def per_step(
 
 
 def _add(found: dict, key, arrived: Array) -> None:
-    found[key] = found[key] + arrived if key in found else arrived
+    if key in found:
+        more = found[key]
+        ndim = max(arrived.ndim, more.ndim)
+        arrived, more = (x.reshape(x.shape + (1,) * (ndim - x.ndim)) for x in (arrived, more))
+        arrived = arrived + more
+    found[key] = arrived
 
 
 def receive(cells: Cells, x: CellState, drive: Drive) -> CellState:

@@ -165,7 +165,8 @@ class SpikeTrain(eqx.Module):
         (n_steps, B)."""
         real = jnp.isfinite(self.times)
         at = jnp.where(real, self.times, 0.0) / dt
-        return _arriving(n_steps, jnp.where(real, self.weights, 0.0), at)
+        weights = jnp.where(real, self.weights, 0.0)
+        return _arriving(n_steps, weights, jnp.broadcast_to(at, weights.shape))
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))

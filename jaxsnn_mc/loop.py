@@ -19,7 +19,7 @@ from .cells import Cells, CellState, collect_state, lay_out, lay_out_state, toge
 from .log import Log, empty_log, empty_slots
 from .neuron import Neuron, NeuronState
 from .parts import Stepper
-from .plan import Moving, Plan
+from .plan import Moving, Plan, batch_axes, ndims
 from .spike_rules import Surrogate
 
 
@@ -46,19 +46,22 @@ class _Carry(NamedTuple):
 
 
 def run(plan: Plan, stepper: Stepper, moving: Moving, dt: Array) -> Outputs:
-    """A run of one neuron, or of a block of a population: then all leaves have an axis (B,)."""
+    """A run of one neuron, or of a block of a population: then some leaves have an axis (B,)."""
     alone = plan.size is None
-    each = (lambda f, *_: f) if alone else jax.vmap
+    each: Callable = (lambda f, *_: f) if alone else jax.vmap
     neuron, inputs, _ = moving
-    cells, x, log, currents = each(partial(_prepare, plan))(moving)
-    drives = drive.per_step(neuron, cells, inputs, plan.n_steps, dt, alone)
-    one = each(partial(_step, stepper, dt), (0, 0, 0, 0, 0, None, None))
+    cells, currents = lay_out(neuron), drive.evaluated(neuron, inputs)
+    drives = drive.per_step(neuron, cells, inputs, plan.n_steps, dt)
+    x, log = each(partial(_prepare, plan), (batch_axes(moving, ndims(moving)),))(moving)
+    axes = (batch_axes(cells, 0 if cells.unrolled else 1), batch_axes(currents, 0))
+    axes = (*axes, batch_axes(drives, 1), 0, 0, None, None)
+    one = each(partial(_step, stepper, dt), axes)
     # A surrogate's spike train is kept for each step.
     step_by_step = isinstance(stepper.rule, Surrogate)
 
     def one_step(carry: _Carry, now: drive.Drive) -> tuple[_Carry, Array | None]:
         x, log, index, start = carry
-        x, log, spikes = one(cells, currents, x, log, now, (index - start) * dt, index)
+        x, log, spikes = one(cells, currents, now, x, log, (index - start) * dt, index)
         return _Carry(x, log, index + 1, start), spikes if step_by_step else None
 
     # Backwards, a step is computed again from where it started instead of storing its insides; in
@@ -68,7 +71,7 @@ def run(plan: Plan, stepper: Stepper, moving: Moving, dt: Array) -> Outputs:
         one_step = jax.checkpoint(one_step, prevent_cse=False)
 
     def recorded(x: CellState) -> list[Array]:
-        return each(partial(_record, plan))(cells, x)
+        return each(partial(_record, plan, cells))(x)
 
     def one_record(carry: _Carry, now: drive.Drive):
         if plan.every == 1:
@@ -91,19 +94,19 @@ def run(plan: Plan, stepper: Stepper, moving: Moving, dt: Array) -> Outputs:
     records, train = outputs
     records = [jnp.concatenate([a[None], b]) for a, b in zip(recorded(x), records, strict=True)]
     train = None if train is None else lax.collapse(train, 0, 2)
-    in_time = (records, times, train)
-    finish = each(partial(_finish, plan, starts), (0, 0, 0, 0, 1))
-    return finish(neuron, cells, carry.x, carry.log, in_time)
+    finish = each(partial(_finish, plan, starts, neuron, cells), (0, 0, 1))
+    return finish(carry.x, carry.log, (records, times, train))
 
 
-def _prepare(plan: Plan, moving: Moving) -> tuple[Cells, CellState, Log, drive.Currents]:
-    neuron, inputs, state = moving
+def _prepare(plan: Plan, moving: Moving) -> tuple[CellState, Log]:
+    """The state and the log at the start."""
+    neuron, _, state = moving
     cells = lay_out(neuron)
     x = lay_out_state(neuron, cells, neuron.init() if state is None else state)
-    return cells, x, empty_log(cells, plan.slots), drive.evaluated(neuron, inputs)
+    return x, empty_log(cells, plan.slots)
 
 
-def _step(stepper: Stepper, dt: Array, cells, currents, x, log, now, since, index):
+def _step(stepper: Stepper, dt: Array, cells, currents, now, x, log, since, index):
     """A step of one neuron; `since` (ms) the start of its chunk."""
     x = drive.receive(cells, x, now)
     external = drive.External(cells, currents, now)
@@ -128,6 +131,7 @@ def _in_chunks(plan: Plan, chunk: Callable, carry: _Carry, drives: drive.Drive):
 
 
 def _finish(plan: Plan, starts: Array, neuron: Neuron, cells: Cells, x, log: Log, in_time: Any):
+    """The outputs of one neuron; neuron and cells only say what is static."""
     records, times, train = in_time
     if _all_of_a_large_tree(plan, cells):
         records[0] = records[0][:, np.array(plan.voltages)]

@@ -203,6 +203,14 @@ def ndims(moving):
     )
 
 
+def batch_axes(tree: Any, ndims: Any) -> Any:
+    """For `jax.vmap`: 0 for each leaf with a batch axis in front of its `ndims` (a tree of them, or one
+    number for all), else None."""
+    if isinstance(ndims, int):
+        ndims = jax.tree.map(lambda _: ndims, tree)
+    return jax.tree.map(lambda x, n: 0 if x.ndim > n else None, tree, ndims)
+
+
 def _batch_size(moving) -> int | None:
     """The size of the batch axis, None without one. Raises ValueError where sizes differ."""
     leaves = zip(jax.tree.leaves(moving), jax.tree.leaves(ndims(moving)), strict=True)

@@ -30,7 +30,7 @@ def same(a, b):
 
 
 mesh = jax.make_mesh((4,), ("neurons",))
-for size in (3, 50, 130):
+for size in (3, 130):
     amplitudes = jnp.linspace(150.0, 600.0, size)
     alone, divided = run(amplitudes, None), run(amplitudes, mesh)
     print("same", same(alone, divided), int(divided.counts.sum()) > size)
@@ -67,8 +67,8 @@ def test_as_on_one_device():
     assert done.returncode == 0, done.stderr
     lines = [line.split() for line in done.stdout.splitlines()]
     same = [words[1:] for words in lines if words[0] == "same"]
-    assert same == [["True", "True"]] * 3 + [["True"]] * 3
-    assert [words[1] for words in lines if words[0] == "devices"] == ["4"] * 3
+    assert same == [["True", "True"]] * 2 + [["True"]] * 3
+    assert [words[1] for words in lines if words[0] == "devices"] == ["4"] * 2
     gradients = [[float(x) for x in words[1:]] for words in lines if words[0] == "gradients"]
     for one, four in gradients:
         assert one != 0.0
