@@ -1,5 +1,6 @@
 """Inputs: edges and spikes off the grid, charge, sampled currents."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -85,3 +86,43 @@ def test_padding_of_trains():
     """A time of inf is no spike."""
     padded = mc.SpikeTrain("soma", jnp.array([4.0, jnp.inf]), 200.0)
     assert v_end([padded], 0.1, euler) == v_end([mc.SpikeTrain("soma", [4.0], 200.0)], 0.1, euler)
+
+
+def one_of(inputs, k):
+    """The inputs of neuron k of a population in which some numbers are shared."""
+
+    def pick(x, n):
+        return x[k] if x.ndim > n else x
+
+    return [jax.tree.map(pick, one, one.ndims) for one in inputs]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_shared_and_own_numbers(method):
+    """In a population, whatever of its inputs is shared and whatever is each neuron's own: each runs as
+    it does alone, and a gradient by shared numbers is the sum over all."""
+    rng = np.random.default_rng(3)
+    keys = jax.random.split(jax.random.key(1), 3)
+    inputs = [
+        mc.SpikeTrain("soma", np.sort(rng.uniform(0, 20, (3, 5))), 200.0),
+        mc.SpikeTrain("soma", [1.0, 7.7], rng.uniform(50.0, 300.0, (3, 2))),
+        mc.SpikeTrain("soma", [3.0, 4.05, 11.0], 100.0),
+        mc.SampledCurrent("soma", rng.normal(50.0, 20.0, 21), 1.0),
+        mc.SampledCurrent("soma", rng.normal(0.0, 20.0, (3, 21)), 1.0),
+        mc.NoiseCurrent("soma", keys, 5.0, 30.0),
+        mc.NoiseCurrent("soma", keys[0], 5.0, [10.0, 20.0, 30.0]),
+        mc.StepCurrent("soma", 40.0, 2.03, [8.0, 9.0, 15.5]),
+    ]
+
+    def end(changed, inputs):
+        neuron = LEAKY.set({"soma.CurrentSynapse.tau_syn": changed})
+        run = mc.simulate(neuron, inputs, t_max=20.0, dt=0.1, method=method)
+        return run["soma"][..., -1]
+
+    together = end(3.0, inputs)
+    alone = [end(3.0, one_of(inputs, k)) for k in range(3)]
+    np.testing.assert_allclose(together, alone, rtol=1e-12)
+    gradient = jax.grad(lambda tau: end(tau, inputs).sum())(3.0)
+    each = [jax.grad(end)(3.0, one_of(inputs, k)) for k in range(3)]
+    assert abs(gradient) > 0.01
+    np.testing.assert_allclose(gradient, sum(each), rtol=1e-10)

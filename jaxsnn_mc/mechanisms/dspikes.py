@@ -117,7 +117,7 @@ class DendriticPulse(Dendritic):
     (mV); `duration_rise` and `duration_fall` (ms); `offset` of the second pulse (ms); `t_ref` (ms).
 
     Its states are whether it has `fired` at all (0 or 1), and the time `since`, from which the pulses
-    follow.
+    follow. A derivative by a duration or the offset is of first order in the step.
     """
 
     g_rise: Array = parameter("nS", low=0.0)
@@ -146,13 +146,18 @@ class DendriticPulse(Dendritic):
 
     def advance(self, state: State, v: Array, dt: Array) -> State:
         # A surrogate's derivative by a spike that was not: fades over the length of the pulse.
-        fading = decay(state["fired"], self.duration_rise, dt)
+        derivative = also(jnp.zeros_like(v), state["fired"])
+        fading = decay(derivative, self.duration_rise, dt)
         fired = also(lax.stop_gradient(state["fired"]), fading)
         return {"fired": fired, "since": state["since"] + dt}
 
     def mean(self, state: State, v: Array, dt: Array) -> State:
         rise, fall = self.pulses(state["since"], dt)
         return {"rise": also(rise, state["fired"]), "fall": fall}
+
+    def current(self, state: State, v: Array) -> Array:
+        mean = state if "rise" in state else self.mean(state, v, jnp.zeros_like(v))
+        return super().current(mean, v)
 
     def jump(self, state: State, v: Array) -> tuple[State, Array]:
         return {"fired": jnp.ones_like(v), "since": jnp.zeros_like(v)}, v
