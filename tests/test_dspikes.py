@@ -280,6 +280,30 @@ def test_surrogate(form):
     assert slope < -1e-3
 
 
+@pytest.mark.parametrize("form", [mc.DendriticSpike, mc.DendriticPulse])
+def test_surrogate_after_a_spike(form):
+    """Long after a dSpike the surrogate sees what a second one would add as it saw the first."""
+    settings = {"dt": 0.1, "method": splitting}
+    once = mc.simulate(
+        single(form, v_th=-35.0), [mc.StepCurrent("d", 1000.0, 0.0, 3.0)], t_max=400.0, **settings
+    )
+    assert int(once.counts[0]) > 0
+
+    def mean(v_th, amplitude=150.0, **start):
+        current = [mc.StepCurrent("d", amplitude)]
+        rule = mc.Surrogate(mc.triangle(2.0))
+        neuron = single(form, v_th=v_th)
+        run = mc.simulate(neuron, current, t_max=12.0, spike_rule=rule, **settings, **start)
+        assert isinstance(v_th, jax.core.Tracer) or int(run.counts[0]) == 0
+        return run["d"].mean(), run["d"].max()
+
+    near = float(mean(0.0)[1]) + 0.5
+    first = jax.grad(lambda x: mean(x)[0])(near)
+    second = jax.grad(lambda x: mean(x, state=once.state)[0])(near)
+    assert first < -1e-3
+    assert float(second) == pytest.approx(float(first), rel=1e-3)
+
+
 @pytest.mark.parametrize(
     ("form", "method"),
     [

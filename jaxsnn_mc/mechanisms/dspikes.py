@@ -116,8 +116,8 @@ class DendriticPulse(Dendritic):
     **Arguments:** `g_rise` and `g_fall` (nS); `e_rise` and `e_fall`, reversal potentials (mV); `v_th`
     (mV); `duration_rise` and `duration_fall` (ms); `offset` of the second pulse (ms); `t_ref` (ms).
 
-    Its states are whether it has `fired` at all (0 or 1), and the time `since`, from which the pulses
-    follow. A derivative by a duration or the offset is of first order in the step.
+    Its states are how often it has `fired`, and the time `since`, from which the pulses follow. A
+    derivative by a duration or the offset is of first order in the step.
     """
 
     g_rise: Array = parameter("nS", low=0.0)
@@ -160,7 +160,7 @@ class DendriticPulse(Dendritic):
         return super().current(mean, v)
 
     def jump(self, state: State, v: Array) -> tuple[State, Array]:
-        return {"fired": jnp.ones_like(v), "since": jnp.zeros_like(v)}, v
+        return {"fired": lax.stop_gradient(state["fired"]) + 1.0, "since": jnp.zeros_like(v)}, v
 
 
 class SodiumSpike(DendriticSpike):
