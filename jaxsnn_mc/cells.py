@@ -146,17 +146,17 @@ def unstack_state(cells: Cells, x: CellState) -> CellState:
     return CellState(spread(x.v, True), tuple(unstack_parts(cells.parts, x.parts)))
 
 
-def stack_parts(parts: Sequence[Part], each: Sequence[T], axis: int = 0) -> list[T]:
-    """Of something for each unrolled part, that for each stacked one: a new axis in its arrays."""
+def stack_parts(parts: Sequence[Part], each: Sequence[T]) -> list[T]:
+    """Of something for each unrolled part, that for each stacked one, with a new first axis."""
     left, stacked = iter(each), []
     for same in _by_group(parts):
         mine = [next(left) for _ in same]
-        stacked.append(jax.tree.map(lambda *x: jnp.stack(x, axis), *mine))
+        stacked.append(jax.tree.map(lambda *x: jnp.stack(x), *mine))
     return stacked
 
 
 def unstack_parts(parts: Sequence[Part], each: Sequence[T], axis: int = 0) -> list[T]:
-    """The inverse of `stack_parts`."""
+    """The inverse of `stack_parts`, along an `axis`."""
     unrolled = []
     for same, one in zip(_by_group(parts), each, strict=True):
         for k in range(len(same)):
